@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -16,6 +17,11 @@ import pytest
 from tests.cli.conftest import HUB_NAME as NAME
 from tests.library.conftest import write_gguf
 from tests.servers.ollama_registry import FakeOllamaRegistry
+from workbench.cli.composition import compose
+from workbench.cli.pull_worker import ScreenPulls
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, PullError
+from workbench.core.pulls import PullProgress, PullRequest
 from workbench.library.places import find_places
 from workbench.modelfile.meaning import examine
 
@@ -194,3 +200,30 @@ def test_killed_and_interrupted_it_continues_and_never_leaves_a_wrong_file(hub, 
     assert process.returncode == 0, err
     assert result["resumed_bytes"] >= kept
     assert Path(result["path"]).read_bytes() == data
+
+
+def test_the_screen_fetches_in_a_child_process_that_can_be_stopped(hub, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    data = bytes(range(256)) * 4096 * 4
+    hub.content.files = {"Tiny-Q4_K_M.gguf": data}
+    hub.content.faults.slow_s = 0.01
+    pulls, request = ScreenPulls(lambda: compose().pulls), PullRequest(f"hf.co/{NAME}", "Tiny")
+    seen: list[PullProgress] = []
+
+    def stop_later(progress: PullProgress) -> None:
+        seen.append(progress)
+        if progress.done_bytes:
+            cancel.set()
+
+    cancel = CancelToken()
+    with pytest.raises(CancelledError):
+        asyncio.run(pulls.fetch(request, stop_later, cancel))
+    kept = seen[-1].done_bytes
+    hub.content.faults.slow_s = 0
+    path = asyncio.run(pulls.fetch(request, seen.append, CancelToken()))
+    assert Path(path).read_bytes() == data
+    assert all(progress.done_bytes >= kept for progress in seen[len(seen) - 1 :])
+    hub.content.faults.gated = True
+    (tmp_path / "hf" / "hub").rename(tmp_path / "hf" / "away")
+    with pytest.raises(PullError, match="gated"):
+        asyncio.run(pulls.fetch(request, seen.append, CancelToken()))

@@ -25,6 +25,7 @@ from workbench.core.logbook import LogBook
 from workbench.core.models import Catalog, LoadBook, LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling, Value
 from workbench.core.prompt_text import PromptBook, PromptText
+from workbench.core.pulls import PullBook, Pulls
 from workbench.core.recipe import Recipe
 from workbench.core.sending import ModelSender, OnSend, SendProgress, Sent
 from workbench.core.servers import Servers
@@ -577,6 +578,8 @@ def fake_services(
     logs: LogBook | None = None,
     no_model_hint: str = "Type: workbench demo",
     servers: Servers | None = None,
+    pulls: Pulls | None = None,
+    pull_book: PullBook | None = None,
     kept: KeptSettings | None = None,
     check_format: Callable[[str, bool], object] = lambda _value, _exact: None,
     logits: Callable[[], LogitHost] | None = None,
@@ -609,6 +612,8 @@ def fake_services(
         kept=kept or FakeKept(),
         no_model_hint=no_model_hint,
         servers=servers,
+        pulls=pulls,
+        pull_book=pull_book,
         check_format=check_format,
         logits=logits,
         quality=quality,

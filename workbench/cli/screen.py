@@ -19,6 +19,7 @@ from typing_extensions import override
 from workbench.cli.composition import Workers, compose
 from workbench.cli.logfile import logged
 from workbench.cli.options import MODEL_HELP, add_settings, given_values, origins, settings, system_prompt
+from workbench.cli.pull_worker import ScreenPulls
 from workbench.core.errors import UnknownModelError, WorkbenchError
 from workbench.core.logbook import LogBook, LogLevel
 from workbench.core.recipe import Recipe
@@ -32,6 +33,7 @@ from workbench.store.documents import write_document
 from workbench.store.export.session import session_text
 from workbench.store.files import make_folder, write_copy
 from workbench.store.prompts import PromptFolder
+from workbench.store.pull_queue import PullQueueFiles
 from workbench.telemetry.sampler import system_sampler
 from workbench.ui.kit.sanitize import clean
 from workbench.ui.services import Services
@@ -121,6 +123,8 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         engines=workers.engines,
         catalog=workers.served,
         servers=workers.served,
+        pulls=ScreenPulls(lambda: workers.pulls),
+        pull_book=PullQueueFiles(workers.paths.pulls_dir),
         files=workers.files,
         loads=workers.loads,
         adviser=workers.adviser,

@@ -95,6 +95,15 @@ class PullProgress:
         return self.done_bytes / self.total_bytes if self.total_bytes else 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """Whether the files of a model are what they should be."""
+
+    ok: bool
+    lines: tuple[str, ...]
+    """What was found and repaired, in sentences."""
+
+
 class Pulls(Protocol):
     """Asks registries, and fetches models."""
 
@@ -120,6 +129,15 @@ class Pulls(Protocol):
 
         Raises:
             WorkbenchError: It cannot be fetched; CancelledError when `cancel` was set.
+        """
+
+    async def verify(
+        self, ref: str, on_progress: Callable[[PullProgress], object], cancel: CancelToken, *, repair: bool
+    ) -> FileCheck:
+        """Check the files of a model of the library; with `repair`, fetch what is wrong.
+
+        Raises:
+            WorkbenchError: They cannot be read, or not repaired; CancelledError when `cancel` was set.
         """
 
 

@@ -27,6 +27,7 @@ from workbench.core.recipe import Recipe
 from workbench.ui._compat import KeptStylesheet, prompt_driver
 from workbench.ui.bindings import APP_BINDINGS, KeyNames
 from workbench.ui.chat.screen import ChatScreen
+from workbench.ui.jobs.background import Background
 from workbench.ui.keys import as_text, spoken
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.machine.monitor import MachineMonitor
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from workbench.ui.models.screen import ModelsScreen
     from workbench.ui.quality.screen import QualityScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
-    from workbench.ui.quantize.manager import QuantizeManager
     from workbench.ui.race.screen import RaceScreen
 
     Experiment = RaceScreen | BenchScreen | EvalScreen | QualityScreen
@@ -96,7 +96,7 @@ class WorkbenchApp(App[None]):
         self.workspace = Workspace(services, lambda error: self.chat.report_journal_error(error), clocks)
         self._interrupted_at = float("-inf")
         self._copier = Copier(self, services.keep_copy)
-        self._workshop: QuantizeManager | None = None
+        self.background = Background(self, services, self.key_for, self._load_in_chat)
         self._experiments: dict[str, Experiment] = {}
         """The screens that compute, by their modes."""
         self._models: ModelsScreen | None = None
@@ -139,6 +139,7 @@ class WorkbenchApp(App[None]):
         self.call_after_refresh(collect_from_now)
         self.call_after_refresh(self.monitor.start)
         self.call_after_refresh(self._report_problems)
+        self.run_worker(self.background.offer_unfinished(), group="left", exit_on_error=False, description="downloads")
 
     def on_unmount(self) -> None:
         self.monitor.stop()
@@ -191,7 +192,9 @@ class WorkbenchApp(App[None]):
 
     def get_system_commands(self, screen: Screen) -> Iterable[SystemCommand]:
         """The actions for the palette that no binding has."""
-        return self.chat.palette_entries() if screen is self.chat else ()
+        yield SystemCommand("Get models", "Search registries, and see the downloads.", self.action_pull)
+        if screen is self.chat:
+            yield from self.chat.palette_entries()
 
     # Themes
 
@@ -271,7 +274,7 @@ class WorkbenchApp(App[None]):
 
     def action_quantize_model(self) -> None:
         if (model := self._model_with_file()) is not None:
-            self.workshop.choose_type(model)
+            self.background.workshop.choose_type(model)
 
     def _model_with_file(self) -> ModelEntry | None:
         model = self.workspace.model
@@ -281,22 +284,18 @@ class WorkbenchApp(App[None]):
             return None
         return model
 
-    @property
-    def workshop(self) -> QuantizeManager:
-        if self._workshop is None:
-            from workbench.ui.quantize.manager import QuantizeManager
-
-            self._workshop = QuantizeManager(self, self.services, self.key_for("app.jobs"), self._load_in_chat)
-        return self._workshop
-
     def _on_quantize_dialog_wanted(self, event: QuantizeDialog.Wanted) -> None:
-        self.workshop.begin(event.job, event.model)
-
-    def _on_job_bar_clicked(self) -> None:
-        self.action_jobs()
+        self.background.workshop.begin(event.job, event.model)
 
     def action_jobs(self) -> None:
-        self.workshop.show()
+        self.background.workshop.show()
+
+    def action_pull(self, query: str = "") -> None:
+        """Go to the registries of models; `query` is a name to search for, or a reference."""
+        if self.services.pulls is None:
+            self.notify("There is no registry to ask.", severity="warning", timeout=4)
+        else:
+            self.background.downloads.show(query)
 
     # The way out
 
@@ -332,17 +331,16 @@ class WorkbenchApp(App[None]):
         return own or self.screen.get_selected_text() or ""
 
     async def action_quit(self) -> None:
-        """Stop what runs, store the session, and end; ask first where a quantization would be lost."""
+        """Stop what runs, store the session, and end; ask first where a quantization or a download would stop."""
 
         def leave() -> None:
             self.run_worker(self._leave(), group="quit", exit_on_error=False, description="quit")
 
-        if self._workshop is None or not self._workshop.ask_to_leave(leave):
+        if not self.background.ask_to_leave(leave):
             await self._leave()
 
     async def _leave(self) -> None:
-        if self._workshop is not None:
-            await self._workshop.close()
+        await self.background.close()
         for screen in self._experiments.values():
             await screen.leave()
         await self.chat.leave()

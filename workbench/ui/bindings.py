@@ -70,6 +70,7 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.lens.text import LensText
     from workbench.ui.model_files.pages_screen import PagesScreen
     from workbench.ui.models.screen import ModelsScreen
+    from workbench.ui.pull.screen import PullScreen
     from workbench.ui.quality.screen import QualityScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
     from workbench.ui.quantize.jobs_dialog import JobsDialog
@@ -89,6 +90,7 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("A blind test", BlindScreen.BINDINGS),
         KeyGroup.of("Quality over a text", QualityScreen.BINDINGS),
         KeyGroup.of("Models of this machine", ModelsScreen.BINDINGS),
+        KeyGroup.of("Getting models", PullScreen.BINDINGS),
         KeyGroup.of("Choosing a model", ModelPicker.BINDINGS),
         KeyGroup.of("The stored sessions", SessionRows.OWN_BINDINGS),
         KeyGroup.of("Editing a message", EditArea.BINDINGS),

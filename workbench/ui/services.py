@@ -13,6 +13,7 @@ from workbench.core.kept import KeptSettings
 from workbench.core.logbook import LogBook
 from workbench.core.models import Catalog, LoadBook
 from workbench.core.prompt_text import PromptBook
+from workbench.core.pulls import PullBook, Pulls
 from workbench.core.sending import ModelSender
 from workbench.core.servers import Servers
 from workbench.core.session import ExportFormat, Session, SessionStore
@@ -75,5 +76,9 @@ class Services:
     """Makes what opens models for their logits; None where nothing can."""
     quality: QualityTools | None = None
     """What measurements of quality need; None where nothing can compute logits."""
+    pulls: Pulls | None = None
+    """Registries of models; None where none can be asked."""
+    pull_book: PullBook | None = None
+    """Keeps the downloads that are not done; None where `pulls` is."""
     servers: Servers | None = None
     """The servers whose models are in the catalog; None where there are none."""

@@ -24,8 +24,8 @@ from workbench.ui.app import WorkbenchApp
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.model_files.screens import inspect_screen
 from workbench.ui.quantize.dialog import QuantizeDialog
-from workbench.ui.quantize.job_bar import JobBar
 from workbench.ui.quantize.jobs_dialog import JobsDialog
+from workbench.ui.widgets.job_bar import JobBar
 
 INDEX = {name: index for index, name in enumerate(QUANT_TYPES)}
 
@@ -80,7 +80,7 @@ def said(dialog: QuantizeDialog) -> str:
 
 
 def made(app: WorkbenchApp) -> list[str]:
-    return [queued.state for queued in app.workshop.queue.jobs]
+    return [queued.state for queued in app.background.workshop.queue.jobs]
 
 
 @pytest.mark.parametrize("size", [(120, 36), (80, 24)])
@@ -291,7 +291,7 @@ async def test_the_job_continues_on_every_screen(host, clock, model):
         await begin(pilot, await planned(pilot, model), files, "Q8_0")
         await begin(pilot, await planned(pilot, model), files, "Q6_K")
         await until(pilot, lambda: made(app) == ["running", "waiting"])
-        app.workshop.look()
+        app.background.workshop.look()
         await pilot.pause()
         assert app.screen is app.chat
         assert "Tiny Q8_0" in shown(app)
@@ -301,7 +301,7 @@ async def test_the_job_continues_on_every_screen(host, clock, model):
         await until(pilot, lambda: "blue" in shown(app))
         app.push_screen(inspect_screen(app.services, model))
         await pilot.pause()
-        app.workshop.look()
+        app.background.workshop.look()
         await until(pilot, lambda: bool(app.screen.query(JobBar)))
         assert "25 %" in shown(app)
         # Escape leaves the screen and not the job.
@@ -422,9 +422,9 @@ async def test_a_real_job_that_is_quit_leaves_nothing(host, clock, demo_path, tm
     async with app.run_test() as pilot:
         await settle(pilot)
         job = QuantizeJob(demo_path, tmp_path / "big.gguf", QUANT_TYPES["F32"], allow_requantize=True)
-        app.workshop.begin(job, "Demo")
+        app.background.workshop.begin(job, "Demo")
         await asyncio.wait_for(begun.wait(), 60)
-        await app.workshop.close()
+        await app.background.workshop.close()
         assert not [*tmp_path.glob("*big*")]
         assert made(app) == ["stopped"]
 

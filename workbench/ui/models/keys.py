@@ -19,6 +19,8 @@ KEYS: list[BindingType] = [
             tooltip="Make another quantization of the model."),
     Binding("L", "load(True)", "Load with these settings", id="models.load_with",
             tooltip="Load the model with the settings on trial; the conversation keeps them."),
+    Binding("D", "app.pull", "Download", id="models.pull",
+            tooltip="Search Hugging Face, fetch models, and show the downloads."),
     Binding("tab", "details", "Panel", id="models.details",
             tooltip="Go to the panel and back; on a narrow screen, show it."),
     Binding("escape", "back", "Back", id="models.back", show=False,

@@ -1,20 +1,15 @@
-"""The progress of the quantization that runs, in one row above the keys of every screen."""
+"""The row that shows the progress of the quantization that runs."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual.content import Content
-from textual.message import Message
 
 from workbench.core.units import duration_text
 from workbench.gguf.quantization import QuantizeProgress
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.text import cut, styled
-from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
-from workbench.ui.widgets.lines import Lines
-from workbench.ui.widgets.painter import styles_of
+from workbench.ui.quantize.queue import QueuedJob
 
 
 def speed_text(progress: QuantizeProgress | None) -> str:
@@ -63,34 +58,3 @@ def _running_line(queued: QueuedJob, end: str, more: str, width: int) -> Content
             break
     line = styled((" ▸ ", "job--run"), (f"{name}  ", "job--name")) + bar(fraction, max(4, min(40, room)), "job--bar")
     return line + styled((percent, "job--name"), (f"{details} ", ""), (end, "job--key"))
-
-
-class JobBar(Lines):
-    """Shows the job that runs, else the last one that ended."""
-
-    DEFAULT_CSS = styles_of(__file__)
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "job--name", "job--run", "job--bar", "job--done", "job--failed", "job--key", "gauge--track",
-    }  # fmt: skip
-
-    class Clicked(Message):
-        """The bar was clicked."""
-
-    def __init__(self, queue: QuantizeQueue, key: str) -> None:
-        super().__init__(classes="job-bar")
-        self._queue = queue
-        self._key = key
-
-    def on_mount(self) -> None:
-        self.call_after_refresh(self.look)
-
-    def on_resize(self) -> None:
-        self.look()
-
-    def look(self) -> None:
-        queued = self._queue.running or next(iter(reversed(self._queue.jobs)), None)
-        if queued is not None and self.size.width:
-            self.set_lines([job_line(queued, self._key, self._queue.waiting, self.size.width)])
-
-    def on_click(self) -> None:
-        self.post_message(self.Clicked())

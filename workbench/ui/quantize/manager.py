@@ -5,37 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, runtime_checkable
 
 from textual.app import App
+from textual.content import Content
 from textual.notifications import SeverityLevel
-from textual.screen import ModalScreen
 
 from workbench.core.errors import TargetError, WorkbenchError
-from workbench.core.models import LibraryView, ModelEntry, variants_of
+from workbench.core.models import ModelEntry, variants_of
 from workbench.core.units import duration_text
 from workbench.gguf.quantization import QuantizeJob
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.quantize.dialog import QuantizeDialog
-from workbench.ui.quantize.job_bar import JobBar
+from workbench.ui.quantize.job_bar import job_line
 from workbench.ui.quantize.jobs_dialog import JobsDialog
 from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
 from workbench.ui.services import Services
-from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.job_bar import show_bar
+from workbench.ui.widgets.library_watch import search_again
 
 LOOK_SECONDS = 0.25
 LEAVE_SECONDS = 5.0
 """How long quitting waits for a job to stop."""
-
-
-@runtime_checkable
-class ShowsLibrary(Protocol):
-    """A screen that lists models."""
-
-    def library_changed(self, view: LibraryView) -> None:
-        """Show what a scan has found."""
 
 
 class QuantizeManager:
@@ -80,23 +72,16 @@ class QuantizeManager:
 
     def look(self) -> None:
         """Show the progress on the screen below all dialogs, and in the dialog of the jobs."""
-        screen = next((each for each in reversed(self._app.screen_stack) if not isinstance(each, ModalScreen)), None)
-        if screen is None:
-            return
-        bars = screen.query_children(JobBar)
-        if not bars and self.queue.jobs:
-            keybars = screen.query_children(KeyBar)
-            bar = JobBar(self.queue, self._key.replace("Ctrl+", "^"))
-            screen.mount(bar, before=keybars.first() if keybars else None)
-        for bar in bars:
-            if self.queue.jobs:
-                bar.look()
-            else:
-                bar.remove()
+        show_bar(self._app, "quantize", self._line, "app.jobs")
         if isinstance(self._app.screen, JobsDialog):
             self._app.screen.look()
         if not self.queue.jobs:
             self._timer.pause()
+
+    def _line(self, width: int) -> Content | None:
+        queue = self.queue
+        queued = queue.running or next(iter(reversed(queue.jobs)), None)
+        return None if queued is None else job_line(queued, self._key.replace("Ctrl+", "^"), queue.waiting, width)
 
     def show(self) -> None:
         if not isinstance(self._app.screen, JobsDialog):
@@ -117,7 +102,8 @@ class QuantizeManager:
             )
             if not is_shown:
                 self._notify(f"{text} {self._key}, then Enter, loads it.", f"{queued.label} is ready", 8)
-            self._app.run_worker(self._search(), group="library", exit_on_error=False, description="look for models")
+            searching = search_again(self._app, self._services.catalog)
+            self._app.run_worker(searching, group="library", exit_on_error=False, description="look for models")
         elif queued.error is not None:
             self._services.logs.add("error", "quantize", str(queued.error))
             if not is_shown:
@@ -127,14 +113,6 @@ class QuantizeManager:
     def _notify(self, text: str, title: str, seconds: float = 6, *, is_error: bool = False) -> None:
         severity: SeverityLevel = "error" if is_error else "information"
         self._app.notify(clean_line(text), title=clean_line(title), severity=severity, timeout=seconds)
-
-    async def _search(self) -> None:
-        """Look for models again: there is a new one."""
-        with suppress(WorkbenchError):
-            async for view in self._services.catalog.watch(again=True):
-                for screen in self._app.screen_stack:
-                    if isinstance(screen, ShowsLibrary):
-                        screen.library_changed(view)
 
     # Quitting
 

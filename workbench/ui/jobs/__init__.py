@@ -1,0 +1,1 @@
+"""Work that goes on while the user is on any screen."""
