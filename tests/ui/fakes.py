@@ -30,6 +30,7 @@ from workbench.core.recipe import Recipe
 from workbench.core.sending import ModelSender, OnSend, SendProgress, Sent
 from workbench.core.servers import Servers
 from workbench.core.session import ExportFormat, Session, SessionHit, SessionSummary
+from workbench.core.sharing import ModelSharing
 from workbench.core.sweep import LoadClient
 from workbench.core.telemetry import (
     Alarm,
@@ -580,6 +581,7 @@ def fake_services(
     servers: Servers | None = None,
     pulls: Pulls | None = None,
     pull_book: PullBook | None = None,
+    sharing: ModelSharing | None = None,
     kept: KeptSettings | None = None,
     check_format: Callable[[str, bool], object] = lambda _value, _exact: None,
     logits: Callable[[], LogitHost] | None = None,
@@ -614,6 +616,7 @@ def fake_services(
         servers=servers,
         pulls=pulls,
         pull_book=pull_book,
+        sharing=sharing,
         check_format=check_format,
         logits=logits,
         quality=quality,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from workbench.lab.quality.record import QualityRecord
     from workbench.library.pull.memory import MemoryNow
     from workbench.library.pull.service import PullService
+    from workbench.library.sharing import LibrarySharing
     from workbench.store.kept_runs import RunFolder
     from workbench.store.pulled import PulledFiles
 
@@ -214,6 +216,28 @@ class Workers:
             book=self.pulled,
             token=self.config.huggingface_token,
         )
+
+    @cached_property
+    def sharing(self) -> LibrarySharing:
+        """Shares, joins and deletes model files."""
+        from workbench.library.sharing import LibrarySharing
+
+        return LibrarySharing(
+            find_places(),
+            self.paths.models_dir,
+            self._create_in_ollama,
+            lambda path, sha256, repository: asyncio.run(self.pulls.adopt(path, sha256, repository)),
+        )
+
+    def _create_in_ollama(self, blob: Path, name: str) -> str:
+        from workbench.core.cancel import CancelToken
+        from workbench.engine.remote.http import ServerClient, Timeouts
+        from workbench.engine.remote.ollama_create import create_model
+        from workbench.modelfile.meaning import Modelfile
+
+        client = ServerClient(self.addresses.address(self.addresses.ollama), Timeouts())
+        work = create_model(client, Modelfile(bases=(str(blob),)), name, lambda _: None, CancelToken())
+        return asyncio.run(work).model
 
     async def _memory_now(self) -> MemoryNow:
         from workbench.engine.llama.plan import room_on

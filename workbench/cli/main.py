@@ -33,6 +33,8 @@ COMMANDS = {
     "models": "list the models on this machine",
     "pull": "fetch a model from Hugging Face or Ollama's registry",
     "verify": "check the digest and the data of a model's files",
+    "share": "use one model file from several programs, and join copies, without a second one on disk",
+    "remove": "delete a model, and say who else loses it",
     "inspect": "show the metadata, tensors and template of a model file, and warnings",
     "fit": "estimate whether a model fits in memory, and with how long a context",
     "quantize": "make a smaller variant of a model",

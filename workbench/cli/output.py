@@ -127,6 +127,15 @@ def note(text: str, *, end: str = "\n", start: str = "") -> None:
         print(f"{start}{clean(text)}", end=end, file=sys.stderr, flush=True)
 
 
+def ask(question: str) -> bool:
+    """Ask a question on the terminal; False, with a note, where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        note(f"{question} Add --yes to agree.")
+        return False
+    note(f"{question} [y/N] ", end="")
+    return sys.stdin.readline().strip().casefold() in {"y", "yes"}
+
+
 def print_section(title: str) -> None:
     """Print the heading of a section, after an empty line."""
     say(f"\n{title}")

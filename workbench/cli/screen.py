@@ -123,6 +123,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         engines=workers.engines,
         catalog=workers.served,
         servers=workers.served,
+        sharing=workers.sharing,
         pulls=ScreenPulls(lambda: workers.pulls),
         pull_book=PullQueueFiles(workers.paths.pulls_dir),
         files=workers.files,

@@ -17,6 +17,7 @@ from workbench.core.pulls import PullBook, Pulls
 from workbench.core.sending import ModelSender
 from workbench.core.servers import Servers
 from workbench.core.session import ExportFormat, Session, SessionStore
+from workbench.core.sharing import ModelSharing
 from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.gguf.model_files import ModelFiles
 
@@ -80,5 +81,7 @@ class Services:
     """Registries of models; None where none can be asked."""
     pull_book: PullBook | None = None
     """Keeps the downloads that are not done; None where `pulls` is."""
+    sharing: ModelSharing | None = None
+    """Shares, joins and deletes model files; None where nothing can."""
     servers: Servers | None = None
     """The servers whose models are in the catalog; None where there are none."""

@@ -49,6 +49,11 @@ def part_path(folder: Path, name: str) -> Path:
     return folder / f"{name}{PART_SUFFIX}"
 
 
+def record_path(part: Path) -> Path:
+    """The record of an unfinished file."""
+    return part.with_name(part.name.removesuffix(PART_SUFFIX) + _RECORD_SUFFIX)
+
+
 class PartFile:
     """The unfinished file `path`, locked against other programs until it is closed.
 
@@ -60,7 +65,7 @@ class PartFile:
     def __init__(self, path: Path, size: int, digest: str, try_lock: TryLock) -> None:
         self.path = path
         self.size = size
-        self._record = path.with_name(path.name.removesuffix(PART_SUFFIX) + _RECORD_SUFFIX)
+        self._record = record_path(path)
         self._record_fd = os.open(self._record, _FLAGS, 0o666)
         self.fd = -1
         try:

@@ -15,6 +15,7 @@ from workbench.core.secret import Secret
 from workbench.gguf.header import Header
 from workbench.gguf.names import parse_name
 from workbench.library.huggingface import cache_folder
+from workbench.library.links import Way, link_file
 from workbench.library.ollama import PREFIX, OllamaName, ollama_stores
 from workbench.library.places import Places
 from workbench.library.pull.hub import HubClient, HubSettings, Location, Repository, hub_settings
@@ -168,6 +169,25 @@ class PullService:
         result = await self._puller(asking).pull(model.files, FolderTarget(folder), asking.at_ollama(name), report)
         self._remember(result, f"{PREFIX}{name}")
         return replace(result, modelfile=_write_modelfile(model, folder))
+
+    async def adopt(self, path: Path, sha256: str, repository: str) -> tuple[Path, Way]:
+        """Link a file of this machine into Hugging Face's cache; gives the link there, and how it shares its space.
+
+        Raises:
+            WorkbenchError: The repository has no such file, or it cannot be linked.
+        """
+        ref = HubRef(repository)
+        async with self.asking() as asking:
+            found = await asking.hub.repository(ref)
+        file, target = file_in(found, ref, path.name, sha256), self._cache(found)
+        with write_errors(target.folder):
+            target.prepare()
+            beside = target.part(file).with_suffix(".workbench-link")
+            beside.unlink(missing_ok=True)
+            way = link_file(path, beside)
+            target.publish(file, beside)
+            target.finish()
+        return target.path(file), way
 
     def verify(self, path: Path, on_bytes: Callable[[int], object]) -> Verification:
         """As the function of this name, with what its store states, or what it was when it was fetched.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -39,6 +39,9 @@ from workbench.ui.widgets.text_rows import TextRows
 from workbench.ui.widgets.transient import TransientText
 from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from workbench.ui.models.file_actions import FileActions
 
 WIDE = 108
 """Width of the screen from which the panel is beside the list."""
@@ -84,6 +87,7 @@ class ModelsScreen(Screen[None]):
         self.estimator = FitEstimator(
             services, lambda: workspace.conversation.load, lambda: workspace.engine.info if workspace.engine else None
         )
+        self._files: FileActions | None = None
         self.actions = ModelActions(services, self.models, key_for, self.say, self)
 
     def compose(self) -> ComposeResult:
@@ -278,7 +282,7 @@ class ModelsScreen(Screen[None]):
             self.list.action_page(step) if "page" in event.key else self.list.action_move(step)
 
     def action_back(self) -> None:
-        if self._close_line(self.number) or self._close_line(self.search):
+        if self._close_line(self.number) or self._close_line(self.search) or (self._files and self._files.stop()):
             return
         if self.has_class("-details") or self.focused is self.panel:
             self.action_details()
@@ -313,6 +317,13 @@ class ModelsScreen(Screen[None]):
 
     def action_act(self, name: str) -> None:
         ACTIONS[name](self.actions)
+
+    def action_file(self, name: str) -> None:
+        from workbench.ui.models.file_actions import FileActions
+
+        if self._files is None:
+            self._files = FileActions(self._services, self.actions.selected, self.say, self)
+        self._files.run(name)
 
     @work(group="servers", exit_on_error=False, description="unload a model of a server")
     async def action_unload(self) -> None:
