@@ -44,7 +44,10 @@ def removal_of(model: ModelEntry, own: Path) -> Removal:
     if source == OLLAMA:
         return _refused(f"It is in Ollama's store: `ollama rm {place.name if place else model.name}` deletes it.")
     paths = list(dict.fromkeys(_files(path, own)))
-    lines = [_LOSES[source]] if source in _LOSES else []
+    if path.name.endswith(PART_SUFFIX):
+        lines = ["It was not whole: its download would begin from zero."]
+    else:
+        lines = [_LOSES[source]] if source in _LOSES else []
     lines += _elsewhere(model.places, path, paths)
     blobs = [each for each in paths if not each.is_symlink()]
     if shared := [each for each in paths if each.is_symlink() and each.parent.name == "blobs"]:
