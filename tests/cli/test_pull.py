@@ -17,6 +17,7 @@ import pytest
 from tests.cli.conftest import HUB_NAME as NAME
 from tests.library.conftest import write_gguf
 from tests.servers.ollama_registry import FakeOllamaRegistry
+from tests.servers.proxy import forwarding
 from workbench.cli.composition import compose
 from workbench.cli.pull_worker import ScreenPulls
 from workbench.core.cancel import CancelToken
@@ -24,6 +25,7 @@ from workbench.core.errors import CancelledError, PullError
 from workbench.core.pulls import PullProgress, PullRequest
 from workbench.library.places import find_places
 from workbench.modelfile.meaning import examine
+from workbench.store.paths import find_paths
 
 
 def test_pull_prints_the_path(call, hub) -> None:
@@ -227,3 +229,48 @@ def test_the_screen_fetches_in_a_child_process_that_can_be_stopped(hub, tmp_path
     (tmp_path / "hf" / "hub").rename(tmp_path / "hf" / "away")
     with pytest.raises(PullError, match="gated"):
         asyncio.run(pulls.fetch(request, seen.append, CancelToken()))
+
+
+def test_the_token_of_the_config_is_used_where_the_environment_has_none(call, hub, monkeypatch) -> None:
+    hub.content.faults.gated, hub.content.token = True, "hf_of_the_config"
+    config = find_paths().config_file
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text('huggingface_token = "hf_of_the_config"\n')
+    config.chmod(0o644)
+    assert "is gated" in call("pull", f"hf.co/{NAME}")[2]
+    config.chmod(0o600)
+    assert call("pull", f"hf.co/{NAME}")[0] == 0
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_environment")
+    assert "was not given access" in call("pull", f"hf.co/{NAME}:Q8_0")[2]
+
+
+def test_offline_says_which_variable_forbids_and_asks_nothing(call, hub, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for words in ((f"hf.co/{NAME}",), ("--search", "tiny"), ("--list", f"hf.co/{NAME}")):
+        status, _, err = call("pull", *words)
+        assert status == 1
+        assert "HF_HUB_OFFLINE is set" in err
+    assert hub.asked == []
+
+
+def test_a_private_repository_and_one_that_is_misspelled_are_one_sentence(call, hub) -> None:
+    _, _, err = call("pull", "hf.co/maker/Secret-GGUF")
+    assert "shows no repository maker/Secret-GGUF" in err
+    assert "for a private one set HF_TOKEN" in err
+
+
+def test_a_registry_is_asked_through_the_proxy_of_the_environment(call, hub, monkeypatch) -> None:
+    with forwarding(os.environ["HF_ENDPOINT"]) as (proxy, asked):
+        monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        status, out, err = call("pull", f"hf.co/{NAME}:Q8_0")
+    assert status == 0, err
+    assert Path(out.strip()).read_bytes() == hub.content.files["Tiny-Q8_0.gguf"]
+    assert all(url.startswith("http://hub.invalid/") for url in asked)
+    assert any("/resolve/" in url for url in asked)
+
+
+def test_pages_that_name_hugging_face_are_asked_at_the_mirror(call, hub, monkeypatch) -> None:
+    hub.content.page_size = 1
+    monkeypatch.setattr("tests.servers.huggingface.FakeHub.public", "https://huggingface.co")
+    assert call("pull", f"hf.co/{NAME}:Q8_0")[0] == 0

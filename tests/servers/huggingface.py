@@ -82,6 +82,9 @@ def _error(status: int, code: str, message: str) -> Response:
 class FakeHub(ScriptedServer):
     """The Hub. `cdn` is the address of the other server."""
 
+    public = ""
+    """The address of the Hub in its own responses, where that is another one, as behind a mirror."""
+
     def __init__(self, content: HubContent, cdn: str) -> None:
         super().__init__()
         self.content = content
@@ -147,7 +150,9 @@ class FakeHub(ScriptedServer):
         entries = [_entry(path, data) for path, data in self.content.files.items()]
         headers = {}
         if end < len(entries):
-            headers["Link"] = f'<{request.url.include_query_params(cursor=end)}>; rel="next"'
+            here = str(request.url.include_query_params(cursor=end))
+            page = here if not self.public else self.public + here.split(request.url.netloc)[1]
+            headers["Link"] = f'<{page}>; rel="next"'
         return _json(entries[begin:end], headers)
 
     async def _resolve(self, request: Request) -> Response:

@@ -50,8 +50,8 @@ def origin_of(path: Path, places: Sequence[Place]) -> HubRef | OllamaName | None
                 return HubRef(name, rest[0], path="/".join(rest[1:]))
             return HubRef(name)
     for place in places:
-        if place.source == OLLAMA and (name := parse_ollama_name(place.name)) is not None:
-            return name
+        if place.source == OLLAMA and (found := parse_ollama_name(place.name)) is not None:
+            return found
     return next((HubRef(place.name) for place in places if place.name.count("/") == 1 and place.source != OLLAMA), None)
 
 

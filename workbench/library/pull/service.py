@@ -214,7 +214,8 @@ class PullService:
                 "Take another quantization, or another repository.",
             )
         known = self.book.of(path)
-        origin = self.parse(source or known.source) if source or (known and known.source) else origin_of(path, places)
+        source = source or (known.source if known else "")
+        origin = self.parse(source) if source else origin_of(path, places)
         if origin is None:
             raise NotPublishedError(f"Nothing says where {path} came from.", "Name the repository: --from REF")
         async with self.asking() as asking:
