@@ -20,6 +20,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.engine import MemoryAdviser, ProgressCallback
 from workbench.core.errors import CancelledError, ModelLoadError, SessionError, WorkbenchError
+from workbench.core.json_reader import read_json
 from workbench.core.kept import KeptSettings
 from workbench.core.logbook import LogBook
 from workbench.core.models import Catalog, LoadBook, LoadRecord, MemoryUse, ModelEntry
@@ -55,6 +56,7 @@ from workbench.lab.bench.record import BenchRecord
 from workbench.lab.evals.tools import EvalTools
 from workbench.lab.quality.keeping import QualityTools
 from workbench.lab.quality.logits import LogitHost
+from workbench.lab.race.kept import KeptRace
 from workbench.lab.race.report import RaceBook
 from workbench.store.export.session import session_text
 from workbench.ui.app import WorkbenchApp
@@ -396,16 +398,19 @@ class FakeRaces:
     """Races in memory."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Mapping[str, object]] = {}
+        self.documents: dict[str, Mapping[str, object]] = {}
         self.error: WorkbenchError | None = None
 
     def new_id(self) -> str:
-        return f"race-{len(self.kept) + 1}"
+        return f"261121-1200{len(self.documents) + 1:02}-abcd"
 
     async def keep(self, race: str, document: Mapping[str, object]) -> None:
         if self.error is not None:
             raise self.error
-        self.kept[race] = document
+        self.documents[race] = document
+
+    async def kept(self) -> Sequence[KeptRace]:
+        return [read_json(KeptRace, {**self.documents[race], "id": race}) for race in reversed(self.documents)]
 
 
 class FakeDocuments:

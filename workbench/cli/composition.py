@@ -24,10 +24,10 @@ from workbench.library.places import find_places
 from workbench.store.config.models import ModelSettingsFile
 from workbench.store.config.read import load_config
 from workbench.store.config.write import add_server
-from workbench.store.documents import RaceFolder
 from workbench.store.files import make_private, remove_abandoned
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, find_paths
+from workbench.store.races import RaceFolder
 from workbench.store.sessions.store import DatabaseSessionStore
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Documents in files: kept runs and races, replaced as a whole, and exports under a free name."""
+"""Documents in files: kept runs, replaced as a whole, and exports under a free name."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from typing_extensions import override
-
-from workbench.core.errors import TargetError, WorkbenchError
-from workbench.lab.race.report import RaceBook
+from workbench.core.errors import WorkbenchError
 from workbench.store.files import not_written, replace_file, write_new_file
 
 
@@ -28,23 +25,6 @@ def keep_json(path: Path, document: Mapping[str, object], kind: type[WorkbenchEr
         replace_file(path, text.encode("utf-8", "replace"))
     except OSError as error:
         raise kind(f"The {what} cannot be kept in {path}: {error.strerror or error}.", hint) from error
-
-
-class RaceFolder(RaceBook):
-    """Keeps races in a folder, which need not exist: one JSON file each, with every answer and every figure."""
-
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
-        self._folder = folder
-        self._clock = clock
-
-    @override
-    def new_id(self) -> str:
-        return new_id(self._clock)
-
-    @override
-    async def keep(self, race: str, document: Mapping[str, object]) -> None:
-        path = self._folder / f"{race}.json"
-        await asyncio.to_thread(keep_json, path, document, TargetError, "race", "It can still be exported.")
 
 
 async def write_document(path: Path, text: str) -> Path:

@@ -294,6 +294,28 @@ async def test_the_figures_of_the_result(make: Callable[..., Race]) -> None:
     assert rows[0]["first_divergence"] == ""
 
 
+async def test_a_lane_that_joins_later_is_not_ranked_until_all_answer_together(make: Callable[..., Race]) -> None:
+    race = await asked(make("a", "c"), "why")
+    await race.add(spec("b"))
+    await race.finished()
+    result = result_of(race)
+    assert result.fastest != 2
+    assert result.marks(2) == ["smallest", "joined late"]
+    assert (result.decode_ratio(1), result.decode_ratio(2)) == (pytest.approx(1.0, rel=0.05), None)
+    race.ask("and")
+    await race.finished()
+    result = result_of(race)
+    assert result.marks(2) == ["fastest", "smallest"]
+    assert result.decode_ratio(2) is not None
+
+
+async def test_in_a_race_of_lanes_that_answer_alone_a_later_one_is_ranked(make: Callable[..., Race]) -> None:
+    race = await asked(make("a", "c", solo=True), "why")
+    await race.add(spec("b"))
+    await race.finished()
+    assert result_of(race).marks(2) == ["fastest", "smallest"]
+
+
 async def test_markdown_escapes_what_would_break_its_table(make: Callable[..., Race]) -> None:
     race = await asked(make("a", "b"), "a | b\nc")
     lane = race.lanes[1]

@@ -22,10 +22,10 @@ from workbench.engine.scripted import Pace, ScriptedHost, ScriptedModel
 from workbench.lab.evals.pack import EvalPack, of_prompts
 from workbench.lab.race.lane import LaneSpec
 from workbench.ui.app import WorkbenchApp
+from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.blind_screen import BlindScreen, choose_blind_test
-from workbench.ui.evals.choose import ChooseDialog
 from workbench.ui.evals.screen import EvalScreen
 
 PACK = """\

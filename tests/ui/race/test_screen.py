@@ -18,7 +18,9 @@ from workbench.core.recipe import Recipe
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.lab.race.setup import proposed
 from workbench.ui.app import WorkbenchApp
+from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.model_picker import ModelPicker
+from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.race.lane import LaneColumn
 from workbench.ui.race.lines import difference_lines
 from workbench.ui.race.screen import RaceScreen
@@ -108,8 +110,9 @@ async def test_all_lanes_answer_and_are_compared(host: ScriptedHost, clock: Fake
         assert "smallest" in text
         assert "reference" in text
         assert "0.33x" in text
-        assert json.dumps(races.kept["race-1"])
-        assert races.kept["race-1"]["questions"] == ["why"]
+        (document,) = races.documents.values()
+        assert json.dumps(document)
+        assert document["questions"] == ["why"]
 
 
 async def test_the_place_where_a_lane_leaves_the_reference_is_marked(host: ScriptedHost, clock: FakeClock) -> None:
@@ -287,14 +290,90 @@ async def test_the_differences_are_gone_through(host: ScriptedHost, clock: FakeC
         assert not any(span.style == "lane--added" for line in column.text.lines for span in line.spans)
 
 
-async def test_a_narrow_screen_shows_the_lanes_that_fit(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_on_a_narrow_screen_every_lane_is_gone_to_and_has_its_keys(host: ScriptedHost, clock: FakeClock) -> None:
     async with race_on(host, clock, size=(80, 24)) as (app, pilot):
         columns = list(race_of(app).query(LaneColumn))
-        assert [column.display for column in columns] == [True, True, False]
-        assert "1 more off-screen" in seen(app)
-        columns[1].scroll.focus()
-        await pilot.press("right")
+
+        def shown() -> list[int]:
+            return [index for index, column in enumerate(columns) if column.display]
+
+        async def press(*keys: str) -> list[int]:
+            await pilot.press(*keys)
+            await settle(pilot)
+            return shown()
+
+        assert shown() == [0, 1]
+        assert "lanes 1-2/3 →" in seen(app)
+        assert await press("tab", "tab") == [0, 1]
+        assert await press("right") == [1, 2]
+        assert columns[2].scroll.has_focus
+        assert "lanes ← 2-3/3" in seen(app)
+        assert "green" in " ".join(line.plain for line in columns[2].text.lines)
+        assert await press("right") == [1, 2], "there is no lane behind the last one"
+        assert await press("left", "left") == [0, 1]
+        await pilot.resize_terminal(60, 24)
         await settle(pilot)
+        assert shown() == [0]
+        assert "lanes 1/3 →" in seen(app)
+        assert await press("tab", "tab") == [2]
+        assert columns[2].scroll.has_focus
+        assert await press("tab") == [2]
+        assert race_of(app).prompt.has_focus
+        await press("shift+tab", "x")
+        assert len(labels(app)) == 2
+
+
+async def test_what_is_typed_after_a_click_on_a_lane_goes_to_the_prompt(host: ScriptedHost, clock: FakeClock) -> None:
+    async with race_on(host, clock) as (app, pilot):
+        column = list(race_of(app).query(LaneColumn))[1]
+        await pilot.click(column.text, offset=(2, 2))
+        await pilot.press(*"extra")
+        assert race_of(app).prompt.text == "extra"
+        assert len(labels(app)) == 3
+        await pilot.click(column.head, offset=(2, 1))
+        assert column.scroll.has_focus
+
+
+async def test_a_new_question_scrolls_every_lane_to_it_and_another_width_hides_no_word(
+    make_host: MakeHost, clock: FakeClock
+) -> None:
+    long = " ".join(f"word{number}" for number in range(300))
+    entries = [scripted("F16", 300), scripted("Q8_0", 200)]
+    models = [replace(each, scripts=(Script.of("warm"), Script.of(long), Script.of(long))) for each in entries]
+    app = app_on(make_host(models), clock, "Sea-1B:F16")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("f3")
+        await settle(pilot)
+        await ask(pilot, "why")
+        columns = list(race_of(app).query(LaneColumn))
+        for column in columns:
+            column.scroll.scroll_home(animate=False)
+        await ask(pilot, "and")
+        assert all(column.scroll.scroll_y == column.scroll.max_scroll_y > 0 for column in columns)
+        await pilot.resize_terminal(140, 24)
+        await settle(pilot)
+        for column in columns:
+            assert max(line.cell_length for line in column.text.lines) <= column.text.size.width
+            assert " ".join(line.plain.strip() for line in column.text.lines).endswith(long)
+
+
+async def test_an_earlier_race_is_opened(host: ScriptedHost, clock: FakeClock) -> None:
+    async with race_on(host, clock, question="") as (app, pilot):
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        assert "No race is kept yet." in seen(app)
+        await ask(pilot, "why")
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        assert isinstance(app.screen, ChooseDialog)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(app.screen, TextDialog)
+        rows = [app.screen.rows._row(index, 100).plain for index in range(app.screen.rows.count)]
+        assert rows[0] == "› why"
+        assert "Sea-1B Q4_K_M smallest" in "\n".join(rows)
+        assert ANSWERS["Q4_K_M"] in rows
 
 
 async def test_what_does_not_fit_together_is_said(host: ScriptedHost, clock: FakeClock) -> None:
@@ -356,6 +435,11 @@ def test_nothing_is_proposed_without_a_model_or_with_a_broken_one() -> None:
     models = [entry("Q2_K", 1), entry("F16", 5)]
     assert proposed(None, models) == []
     assert [model.quant for model in proposed(models[0], [replace(models[1], problem="broken")])] == ["Q2_K"]
+
+
+def test_a_word_and_its_replacement_stand_apart() -> None:
+    lines, _rows = difference_lines("blue and wide, yes", "green and deep, yes", 60)
+    assert [line.plain for line in lines] == ["blue green and wide deep, yes"]
 
 
 @given(st.text("ab c\n", max_size=60), st.text("ab c\n", max_size=60), st.integers(8, 40))

@@ -109,6 +109,8 @@ class Lane:
         self.task: asyncio.Task[None] | None = None
         self.question = -1
         """The index of the question that `answer` answers; -1 before the first."""
+        self.round = 0
+        """Lanes with the same number answered side by side; 0 for those that answered alone."""
 
     @property
     def label(self) -> str:

@@ -56,6 +56,8 @@ class Race:
         self._on_event = on_event
         self._one_at_a_time = asyncio.Lock()
         self._seeds: list[int] = []
+        self._round = 0
+        """Counts what was begun: questions, and lanes that joined later."""
         self.lanes = [Lane(spec) for spec in lanes]
         self.questions: list[str] = []
         self.solo = solo
@@ -82,6 +84,7 @@ class Race:
     def ask(self, question: str) -> None:
         """Ask all lanes a question; `finished` waits for their answers."""
         self._seeds.append(random.randrange(SEEDS))
+        self._round += 1
         first = len(self.questions) % max(1, len(self.lanes))
         self.questions.append(question)
         self._start([*self.lanes[first:], *self.lanes[:first]])
@@ -97,6 +100,7 @@ class Race:
         self.lanes.append(lane)
         if self.questions:
             await self.weigh()
+            self._round += 1
             self._start([lane])
         return lane
 
@@ -185,6 +189,7 @@ class Race:
         for lane in lanes:
             if not lane.running and not lane.hopeless:
                 lane.cancel = CancelToken()
+                lane.round = 0 if self.solo or self.in_turn else self._round
                 self._set(lane, "waiting")
                 lane.task = asyncio.create_task(self._run(lane))
 

@@ -14,6 +14,7 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo
 from workbench.core.origins import settings_text, sourced_values
 from workbench.core.units import UNKNOWN, figure_text, size_text
+from workbench.lab.race.kept import KeptRace
 from workbench.lab.race.lane import Lane
 from workbench.lab.race.race import Race
 
@@ -39,6 +40,8 @@ class LaneResult:
     valid_answers: int | None = None
     """How many of its answers to all questions have the format that was asked for; None where none was."""
     judged_answers: int | None = None
+    round: int = 0
+    """Speeds are compared between lanes with the same number: the others answered under another load."""
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """The values that differ from the defaults, and where they come from: see `sourced_values`."""
 
@@ -63,10 +66,27 @@ class RaceResult:
     """Whether the models did not fit in memory together."""
 
     @property
+    def _round(self) -> int:
+        """The round in which most lanes answered."""
+        rounds = [lane.round for lane in self.lanes]
+        return max(rounds, key=rounds.count, default=0)
+
+    @property
     def fastest(self) -> int | None:
-        """The index of the lane that decoded fastest; None where fewer than two did."""
-        speeds = (lane.metrics.decode_tps for lane in self.lanes)
+        """The index of the lane that decoded fastest; None where fewer than two did under the same load."""
+        speeds = (lane.metrics.decode_tps if lane.round == self._round else None for lane in self.lanes)
         return _first_best([None if speed is None else -speed for speed in speeds])
+
+    def is_late(self, index: int) -> bool:
+        """Whether a lane joined after the others had answered: its speed was taken under another load."""
+        return self.lanes[index].round != self._round
+
+    def decode_ratio(self, index: int) -> float | None:
+        """A lane's decode speed as a multiple of the reference's; None where one is not known, or the loads differ."""
+        lane, reference = self.lanes[index], self.lanes[0]
+        if lane.round != reference.round:
+            return None
+        return ratio(lane.metrics.decode_tps, reference.metrics.decode_tps)
 
     @property
     def smallest(self) -> int | None:
@@ -79,11 +99,12 @@ class RaceResult:
         return _first_best([lane.peak_bytes for lane in self.lanes])
 
     def marks(self, index: int) -> list[str]:
-        """What a lane is the best in; least memory only where that is not the smallest file."""
+        """What a lane is the best in, least memory only where that is not the smallest file; and if it joined late."""
         found = {"fastest": self.fastest, "smallest": self.smallest}
         if self.leanest != self.smallest:
             found["least memory"] = self.leanest
-        return [word for word, best in found.items() if best == index]
+        late = ["joined late"] if self.is_late(index) else []
+        return [word for word, best in found.items() if best == index] + late
 
 
 def _first_best(values: Sequence[float | None]) -> int | None:
@@ -120,6 +141,7 @@ def _result(race: Race, index: int, lane: Lane) -> LaneResult:
         first_divergence=race.divergence(lane),
         valid_answers=verdicts.count("valid") if verdicts else None,
         judged_answers=len(verdicts) or None,
+        round=lane.round,
         settings=settings,
     )
 
@@ -155,7 +177,7 @@ def lane_values(result: RaceResult, lane: LaneResult) -> dict[str, object]:
         "ttfo_ms": metrics.ttfo_ms,
         "prefill_tps": metrics.prefill_tps,
         "decode_tps": metrics.decode_tps,
-        "decode_ratio": ratio(metrics.decode_tps, reference.metrics.decode_tps),
+        "decode_ratio": result.decode_ratio(lane.lane),
         "source": metrics.source,
         "itl_p50_ms": metrics.itl_p50_ms,
         "finish_reason": lane.finish_reason,
@@ -256,7 +278,7 @@ def _row(result: RaceResult, lane: LaneResult) -> tuple[str, ...]:
         figure_text(metrics.ttft_ms, ".0f", " ms"),
         figure_text(metrics.prefill_tps, ".0f", f" t/s{by}"),
         figure_text(metrics.decode_tps, ".1f", f" t/s{by}"),
-        figure_text(ratio(metrics.decode_tps, result.lanes[0].metrics.decode_tps), ".2f"),
+        figure_text(result.decode_ratio(lane.lane), ".2f"),
         figure_text(metrics.completion_tokens, "d"),
         "reference" if lane.lane == 0 else figure_text(lane.first_divergence, "d"),
     )
@@ -278,3 +300,6 @@ class RaceBook(Protocol):
         Raises:
             WorkbenchError: It cannot be written.
         """
+
+    async def kept(self) -> Sequence[KeptRace]:
+        """All races that can be read, the newest first."""

@@ -22,8 +22,8 @@ from workbench.lab.evals.blind_report import FORMS
 from workbench.lab.evals.from_session import cases_of
 from workbench.lab.evals.pack import EvalPack, of_prompts
 from workbench.lab.race.lane import LaneSpec
+from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import export_document
-from workbench.ui.evals.choose import ChooseDialog
 from workbench.ui.evals.lines import wrapped_text
 from workbench.ui.evals.widgets import EvalLines
 from workbench.ui.kit.sanitize import clean, clean_line

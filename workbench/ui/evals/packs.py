@@ -14,8 +14,8 @@ from workbench.core.user_path import user_path
 from workbench.lab.evals.from_session import pack_of
 from workbench.lab.evals.pack import EvalPack
 from workbench.lab.evals.read_pack import SUFFIXES, find_pack, shipped_packs
+from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import free_path
-from workbench.ui.evals.choose import ChooseDialog
 from workbench.ui.services import Services
 
 SAY_SECONDS = 12.0

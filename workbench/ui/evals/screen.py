@@ -25,11 +25,11 @@ from workbench.lab.evals.report import FORMS
 from workbench.lab.evals.run import EvalPlan, EvalRun
 from workbench.lab.race.lane import LaneSpec
 from workbench.lab.race.setup import RaceTerms
+from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.dialogs.text_viewer import TextDialog
-from workbench.ui.evals.choose import ChooseDialog
 from workbench.ui.evals.lines import case_line, detail_lines, pack_lines, score_lines
 from workbench.ui.evals.packs import EvalPacks
 from workbench.ui.evals.widgets import EvalLines

@@ -33,7 +33,7 @@ class Prompt(ChipArea, inherit_bindings=False):
         Binding("shift+enter,alt+enter,ctrl+j", "newline", "New line", id="prompt.newline", priority=True, show=False,
                 tooltip="Begin a new line in the text."),
         Binding("tab", "complete", "Complete", id="prompt.complete", priority=True, show=False,
-                tooltip="Complete a command; else go to the next part of the screen."),
+                tooltip="Complete a command."),
         Binding("ctrl+g", "edit", "Editor", id="prompt.edit", show=False,
                 tooltip="Edit the text in the editor that $VISUAL or $EDITOR names."),
         Binding("ctrl+f", "open_paste", "Unfold", id="prompt.open_paste", show=False,
@@ -66,6 +66,8 @@ class Prompt(ChipArea, inherit_bindings=False):
         self._draft = ""
         self.complete: Callable[[str], Sequence[Candidate]] = lambda text: ()
         """Finds the completions of a text."""
+        self.tab: Callable[[], object] = lambda: None
+        """What Tab does where there is nothing to complete."""
 
     @property
     def _row(self) -> int:
@@ -154,7 +156,7 @@ class Prompt(ChipArea, inherit_bindings=False):
     def _complete(self) -> None:
         found = self.complete(self.text)
         if not found:
-            self.screen.focus_next()
+            self.tab()
             return
         common = common_start(found)
         agreed = len(common) > len(self.text) and common.startswith(self.text)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from textual import events, on
+from textual import on
 from textual.containers import Horizontal
 
 from workbench.lab.race.race import Race
 from workbench.ui.race.lane import LaneColumn, LaneScroll
 
 LEAST_LANE = 34
-"""Terminal columns that a lane needs. Lanes without room are off-screen until they get the focus."""
+"""Terminal columns that a lane needs. Lanes without room are off-screen until they are gone to."""
 
 
 class LaneBoard(Horizontal):
@@ -32,20 +32,47 @@ class LaneBoard(Horizontal):
         return list(self.query(LaneColumn))
 
     @property
-    def hidden(self) -> int:
-        return sum(not column.display for column in self.columns)
+    def place(self) -> str:
+        """Which lanes are on the screen, such as `← 2-3/3`; empty where all are."""
+        shown = [index for index, column in enumerate(self.columns) if column.display]
+        if not shown or len(shown) == len(self.columns):
+            return ""
+        first, last, count = shown[0] + 1, shown[-1] + 1, len(self.columns)
+        lanes = f"{first}-{last}/{count}" if last > first else f"{first}/{count}"
+        return f"{'← ' if first > 1 else ''}{lanes}{' →' if last < count else ''}"
 
     def column_of(self, scroll: LaneScroll) -> LaneColumn:
         return next(column for column in self.columns if column.scroll is scroll)
 
+    @property
+    def _entered(self) -> int | None:
+        """The index of the lane that has the focus; None where none has."""
+        return next((index for index, column in enumerate(self.columns) if column.scroll.has_focus), None)
+
     def arrange_lanes(self) -> None:
-        """Show as many lanes as fit."""
-        columns = self.columns
+        """Show as many lanes as fit, the one that has the focus among them."""
+        columns, entered = self.columns, self._entered
         room = max(1, min(len(columns), self.screen.size.width // LEAST_LANE))
+        if entered is not None:
+            self._first = max(entered - room + 1, min(self._first, entered))
         self._first = max(0, min(self._first, len(columns) - room))
         for index, column in enumerate(columns):
             column.display = self._first <= index < self._first + room
             column.set_class(index == self._first + room - 1, "-last")
+
+    def step(self, step: int) -> bool:
+        """Go to the next lane or the one before, wherever it is; from the prompt, to the first or the last one.
+
+        Returns whether there is one.
+        """
+        columns, entered = self.columns, self._entered
+        index = (0 if step > 0 else len(columns) - 1) if entered is None else entered + step
+        if not 0 <= index < len(columns):
+            return False
+        # A lane that is not displayed cannot take the focus.
+        columns[index].display = True
+        columns[index].scroll.focus()
+        return True
 
     def paint(self) -> None:
         """Paint all lanes on the screen."""
@@ -70,13 +97,7 @@ class LaneBoard(Horizontal):
             against = answer.message().content
         column.show(race.questions, race.divergence(column.lane), against, reference)
 
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        columns = self.columns
-        index = next((index for index, column in enumerate(columns) if column.scroll is event.widget), None)
-        if index is None or columns[index].display:
-            return
-        shown = len(columns) - self.hidden
-        self._first = index if index < self._first else index - shown + 1
+    def on_descendant_focus(self) -> None:
         self.arrange_lanes()
         self.call_after_refresh(self.paint)
 

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import Click, Resize
 from textual.geometry import Size
 from textual.message import Message
 
@@ -41,12 +42,18 @@ class RaceLines(Lines):
 class LaneText(RaceLines):
     """The text of a lane."""
 
+    @dataclass
+    class Placed(Message):
+        """It has got a width, or another one: its lines have to be laid out."""
+
     def __init__(self) -> None:
         super().__init__()
         self._above: list[Content] = []
         self._document = PlainDocument()
         self._taken = 0
         self._key: object = None
+        self._placed = 0
+        """The width that it was last given."""
         self.differences: list[int] = []
         """The rows on which differences from the reference begin, where those are shown."""
 
@@ -90,6 +97,11 @@ class LaneText(RaceLines):
         self._taken = len(text)
         return changed
 
+    def on_resize(self, event: Resize) -> None:
+        if event.size.width != self._placed:
+            self._placed = event.size.width
+            self.post_message(self.Placed())
+
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self._lines)
 
@@ -119,11 +131,13 @@ class LaneScroll(VerticalScroll, can_focus=True):
         Binding("n", "lane('next')", "Next", id="lane.next", tooltip="Go to the next difference from lane 1."),
         Binding("p", "lane('previous')", "Previous", id="lane.previous", show=False,
                 tooltip="Go to the previous difference."),
-        Binding("right,l", "app.focus_next", "Next lane", id="lane.right", show=False, tooltip="Go to the next lane."),
-        Binding("left,h", "app.focus_previous", "Previous lane", id="lane.left", show=False,
+        Binding("right,l", "lane('right')", "Next lane", id="lane.right", show=False, tooltip="Go to the next lane."),
+        Binding("left,h", "lane('left')", "Previous lane", id="lane.left", show=False,
                 tooltip="Go to the previous lane."),
     ]
     # fmt: on
+    # What is typed after a click is for the prompt, and no key of a lane.
+    FOCUS_ON_CLICK = False
 
     @dataclass
     class Asked(Message):
@@ -150,19 +164,20 @@ class LaneScroll(VerticalScroll, can_focus=True):
 class LaneColumn(Vertical):
     """A lane on the screen."""
 
-    @dataclass
-    class Placed(Message):
-        """It has got a size, or another one: its lines have to be laid out."""
-
     def __init__(self, lane: Lane) -> None:
         super().__init__()
         self.lane = lane
         self.head = RaceLines()
         self.text = LaneText()
         self.scroll = LaneScroll(self.text)
+        self._question = -1
+        """The question that was shown last."""
+        self._follows = False
+        """Whether the text is to be scrolled to its end as soon as it is higher than the lane."""
 
-    def on_resize(self) -> None:
-        self.post_message(self.Placed())
+    def on_click(self, event: Click) -> None:
+        if event.widget is self.head:
+            self.scroll.focus()
 
     def compose(self) -> ComposeResult:
         yield self.head
@@ -175,6 +190,9 @@ class LaneColumn(Vertical):
             return
         self.head.set_lines(head_lines(self.lane, max(8, self.head.size.width), reference))
         self.text.show(self.lane, questions, divergence, against)
-        overflows = self.text.virtual_size.height > self.scroll.size.height
-        if self.lane.state == "writing" and overflows and not self.scroll.is_anchored and not self.scroll.has_focus:
+        if self._question != self.lane.question:
+            self._question, self._follows = self.lane.question, True
+        if self._follows and self.text.virtual_size.height > self.scroll.size.height:
+            self._follows = False
             self.scroll.anchor()
+        self._follows &= self.lane.state == "writing"

@@ -150,14 +150,14 @@ def answer_lines(lane: Lane, divergence: int | None, width: int) -> list[Content
 
 def difference_lines(reference: str, text: str, width: int) -> tuple[list[Content], list[int]]:
     """A text compared with the reference word by word, and the lines on which differences begin."""
-    pieces = word_difference(clean(reference), clean(text))
-    spans, place = [], 0
-    for piece in pieces:
-        end = place + len(piece.text)
+    whole, spans = "", []
+    for piece in word_difference(clean(reference), clean(text)):
+        if piece.kind != "same" and spans and spans[-1].end == len(whole) and not whole[-1].isspace():
+            # A word and its replacement would read as one word.
+            whole += " "
         if piece.kind != "same":
-            spans.append(Span(place, end, _ADDED if piece.kind == "added" else _MISSING))
-        place = end
-    whole = "".join(piece.text for piece in pieces)
+            spans.append(Span(len(whole), len(whole) + len(piece.text), _ADDED if piece.kind == "added" else _MISSING))
+        whole += piece.text
     lines = wrap(Content(whole, spans), width)
     return lines, _rows_of(whole, lines, [span.start for span in spans])
 
@@ -202,7 +202,7 @@ def summary_lines(race: Race, result: RaceResult, width: int) -> list[Content]:
         return styled((label, "lane--name"), (marks, "lane--good"))
 
     def times(lane: LaneResult) -> str:
-        return figure_text(ratio(lane.metrics.decode_tps, reference.metrics.decode_tps), ".2f", "x")
+        return figure_text(result.decode_ratio(lane.lane), ".2f", "x")
 
     def differs(lane: LaneResult) -> str:
         if lane.lane == 0:

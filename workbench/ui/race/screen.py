@@ -27,7 +27,7 @@ from workbench.ui.kit.text import styled
 from workbench.ui.machine.lines import machine_line
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.race.board import LaneBoard
-from workbench.ui.race.lane import LaneColumn, LaneScroll, RaceLines
+from workbench.ui.race.lane import LaneScroll, LaneText, RaceLines
 from workbench.ui.race.lane_actions import LaneActions
 from workbench.ui.race.lines import summary_lines
 from workbench.ui.services import Services
@@ -63,6 +63,11 @@ class RaceScreen(Screen[None]):
         Binding("ctrl+t", "tie", "Tie", id="race.tie", show=False, tooltip="Scroll all lanes together, or each alone."),
         Binding("ctrl+b", "answer_now", "Answer now", id="race.answer_now", show=False,
                 tooltip="End the thoughts of all lanes."),
+        Binding("tab", "step(1)", "Lanes", id="race.lanes",
+                tooltip="Go to the next lane; after the last, to the prompt."),
+        Binding("shift+tab", "step(-1)", "Back", id="race.lanes_back", show=False,
+                tooltip="Go to the lane before; before the first, to the prompt."),
+        Binding("ctrl+r", "earlier", "Earlier", id="race.earlier", show=False, tooltip="Open an earlier race."),
         Binding("ctrl+n", "new", "New race", id="race.new", tooltip="Start a new race; this one is kept."),
     ]
     # fmt: on
@@ -100,6 +105,7 @@ class RaceScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.prompt.placeholder = "Ask all lanes…"
+        self.prompt.tab = partial(self.action_step, 1)
         self._painter = self.set_interval(PAINT_SECONDS, self._paint_part, pause=True)
         self.run_worker(self._actions.propose(), group="lanes", exit_on_error=False, description="propose lanes")
 
@@ -130,7 +136,7 @@ class RaceScreen(Screen[None]):
     def on_resize(self) -> None:
         self.call_after_refresh(self._show)
 
-    @on(LaneColumn.Placed)
+    @on(LaneText.Placed)
     def _lane_placed(self) -> None:
         self.call_after_refresh(self._paint)
 
@@ -184,8 +190,8 @@ class RaceScreen(Screen[None]):
         parts = ["greedy" if self._greedy else "sampled, one seed for all", "solo" if self._solo else "side by side"]
         if race.in_turn:
             parts.append("not all fit in memory: loaded and asked one after the other")
-        if self._board.hidden:
-            parts.append(f"{self._board.hidden} more off-screen (Tab)")
+        if place := self._board.place:
+            parts.insert(0, f"lanes {place} ({self._key_for('race.lanes')})")
         if self._board.diff:
             parts.append("compared with lane 1 word by word")
         if not self._board.tied:
@@ -231,6 +237,10 @@ class RaceScreen(Screen[None]):
         else:
             self.prompt.focus()
 
+    def action_step(self, step: int) -> None:
+        if not self._board.step(step):
+            self.prompt.focus()
+
     def action_answer_now(self) -> None:
         self._actions.end_thoughts()
 
@@ -258,6 +268,12 @@ class RaceScreen(Screen[None]):
         await self._actions.add(*models)
         self.prompt.focus()
 
+    @work(group="earlier", exclusive=True, exit_on_error=False, description="read the kept races")
+    async def action_earlier(self) -> None:
+        from workbench.ui.race.earlier import open_earlier
+
+        await open_earlier(self, self._services.races, self.say)
+
     def action_export(self) -> None:
         race = self._race
         if not race.questions:
@@ -271,7 +287,9 @@ class RaceScreen(Screen[None]):
     @on(LaneScroll.Asked)
     def _lane_asked(self, event: LaneScroll.Asked) -> None:
         column = self._board.column_of(event.scroll)
-        if event.what != "continue":
+        if event.what in ("right", "left"):
+            self._board.step(1 if event.what == "right" else -1)
+        elif event.what != "continue":
             self._actions.act(event.what, column)
         elif column.lane.running or not column.lane.answers:
             self.say("This lane has no answer to continue from yet.")

@@ -6,42 +6,51 @@ from collections.abc import Sequence
 
 from textual import on
 from textual.app import ComposeResult
+from textual.content import Content
+from textual.events import Click
 from textual.getters import query_one
-from textual.widgets import Input, OptionList
-from textual.widgets.option_list import Option
+from textual.widgets import Input
 
 from workbench.ui.dialogs.base import Dialog, dialog_box
-from workbench.ui.kit.text import plain
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut
 from workbench.ui.widgets.input_line import InputLine
+from workbench.ui.widgets.rows import Rows
 
 
 class ChooseDialog(Dialog[int | str | None]):
     """Returns the index of the chosen row, or the typed text; without `typed`, a placeholder, nothing is typed."""
 
-    CSS_PATH = "screen.tcss"
+    CSS_PATH = "choose.tcss"
 
-    options = query_one(OptionList)
+    rows = query_one("#choose-rows", Rows)
 
     def __init__(self, title: str, rows: Sequence[str], typed: str = "") -> None:
         super().__init__()
         self._title = title
-        self._rows = rows
+        self._texts = [clean_line(row) for row in rows]
         self._typed = typed
 
     def compose(self) -> ComposeResult:
         keys = "Enter chooses · Tab to type · Esc closes" if self._typed else "Enter chooses · Esc closes"
         with dialog_box("choose-box", self._title, keys):
-            yield OptionList(*(Option(plain(row)) for row in self._rows), id="choose-rows", compact=True, markup=False)
+            yield Rows("choose-rows")
             if self._typed:
                 yield InputLine("choose-typed", self._typed)
 
     def on_mount(self) -> None:
-        self.options.highlighted = 0 if self._rows else None
-        (self.options if self._rows else self.query_one(Input)).focus()
+        texts = self._texts
+        self.rows.styles.height = len(texts)
+        self.rows.show(len(texts), lambda index, width: Content(cut(texts[index], width)), choosable=True)
+        (self.rows if texts else self.query_one(Input)).focus()
 
-    @on(OptionList.OptionSelected)
-    def _choose(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(event.option_index)
+    @on(Rows.Chosen)
+    def _choose(self, event: Rows.Chosen) -> None:
+        self.dismiss(event.index)
+
+    def on_click(self, event: Click) -> None:
+        if event.widget is self.rows and self.rows.cursor is not None:
+            self.dismiss(self.rows.cursor)
 
     @on(Input.Submitted)
     def _type(self, event: Input.Submitted) -> None:
