@@ -104,6 +104,15 @@ class QuantizeResult:
     warnings: tuple[str, ...]
 
 
+WEIGHTS_PER_SECOND = 40_000_000
+"""Weights that a core quantizes in a second, rather low: Q8_0 80 and Q4_K_M 50 million, in docs/performance.md."""
+
+
+def rough_seconds(weights: int | None, cores: int) -> float | None:
+    """The time of a quantization, roughly, before it has begun; None where the number of weights is unknown."""
+    return None if weights is None else 1.0 + weights / (WEIGHTS_PER_SECOND * max(1, cores))
+
+
 ProgressListener = Callable[[QuantizeProgress], None]
 """Receives the progress about twenty times a second, in the event loop."""
 

@@ -20,7 +20,6 @@ from textual.widgets import Input, TextArea
 from textual.worker import Worker
 from typing_extensions import override
 
-from workbench.core.errors import ConfigError
 from workbench.core.gc_tuning import collect_from_now
 from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from workbench.ui.models.screen import ModelsScreen
     from workbench.ui.quality.screen import QualityScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
+    from workbench.ui.race.offer import RaceOffer
     from workbench.ui.race.screen import RaceScreen
 
     Experiment = RaceScreen | BenchScreen | EvalScreen | QualityScreen
@@ -199,20 +199,9 @@ class WorkbenchApp(App[None]):
     # Themes
 
     def action_themes(self) -> None:
-        from workbench.ui.dialogs.theme_picker import ThemePicker
+        from workbench.ui.dialogs.theme_picker import choose_theme
 
-        self.push_screen(ThemePicker(list(self._themes), self.theme), self._keep_theme)
-
-    def _keep_theme(self, name: str | None) -> None:
-        if name is None:
-            return
-        try:
-            replaced = self.services.save_config({"theme": name})
-        except ConfigError as error:
-            self.notify(clean_line(str(error)), title="The theme is not stored", severity="warning")
-        else:
-            for text in replaced:
-                self.notify(text, title="The theme is stored", severity="warning")
+        choose_theme(self, list(self._themes), self.services.save_config)
 
     # Screens
 
@@ -286,6 +275,15 @@ class WorkbenchApp(App[None]):
 
     def _on_quantize_dialog_wanted(self, event: QuantizeDialog.Wanted) -> None:
         self.background.workshop.begin(event.job, event.model)
+
+    def _on_race_offer_accepted(self, event: RaceOffer.Accepted) -> None:
+        async def make() -> None:
+            await event.made(await self.background.workshop.make(event.jobs, event.model))
+
+        self.run_worker(make(), group="offer", exit_on_error=False, description="make quantizations")
+
+    def _on_race_offer_stopped(self) -> None:
+        self.background.workshop.stop()
 
     def action_jobs(self) -> None:
         self.background.workshop.show()

@@ -10,7 +10,7 @@ from tests.ui.fakes import FakeClock, app_on, settle, until
 from workbench.core.models import ModelEntry
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.evals.choose import ChooseDialog
+from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.quality.screen import QualityScreen
 
 

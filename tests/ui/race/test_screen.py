@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,18 +14,32 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.ui.fakes import FakeAdviser, FakeClock, FakeDocuments, FakeRaces, FakeStore, app_on, settle, turns, until
-from workbench.core.errors import ModelLoadError, TargetError
+from tests.ui.fakes import (
+    FakeAdviser,
+    FakeClock,
+    FakeDocuments,
+    FakeFiles,
+    FakeRaces,
+    FakeStore,
+    app_on,
+    settle,
+    turns,
+    until,
+)
+from workbench.core.errors import CancelledError, ModelLoadError, TargetError
 from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.recipe import Recipe
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
-from workbench.lab.race.setup import proposed
+from workbench.gguf.quantization import QuantizeJob, QuantizePlan, QuantizeResult
+from workbench.gguf.targets import QuantType, TargetSize
+from workbench.lab.race.setup import missing_quants, proposed
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.race.lane import LaneColumn
 from workbench.ui.race.lines import difference_lines
+from workbench.ui.race.offer import RaceOffer
 from workbench.ui.race.screen import RaceScreen
 
 MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
@@ -217,6 +234,97 @@ async def test_a_lane_with_settings_of_its_own(host: ScriptedHost, clock: FakeCl
         await pilot.press("e", "escape")
         await settle(pilot)
         assert len(host.opened) == count
+
+
+class MakesFiles(FakeFiles):
+    """Makes quantizations in no time, without any file."""
+
+    def __init__(self, host: ScriptedHost) -> None:
+        super().__init__(quantize_folder=Path("/m"))
+        self._host = host
+        self.problem = ""
+        self.free = 10**10
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def target_problem(self, job: QuantizeJob) -> str:
+        return self.problem
+
+    async def free_bytes(self, folder: Path) -> int | None:
+        return self.free
+
+    async def plan(self, source: Path, kinds: Sequence[QuantType], imatrix, on_plan, cancel) -> None:
+        for kind in kinds:
+            on_plan(QuantizePlan(kind, TargetSize(10**8, 10**8, 6.0, 3)))
+
+    async def quantize(self, job: QuantizeJob, on_progress, cancel) -> QuantizeResult:
+        cancel.on_set(self.go_on.set)
+        await self.go_on.wait()
+        if cancel.is_set:
+            raise CancelledError("Quantizing was stopped.")
+        made = scripted(job.kind.name, 200)
+        found = replace(made, entry=replace(made.entry, ref=str(job.target), path=str(job.target)))
+        self._host._models[str(job.target)] = found
+        return QuantizeResult(job.target, job.kind, 200, 6.0, 1.0, 1.0, ())
+
+
+@pytest.fixture
+def one(make_host: MakeHost) -> ScriptedHost:
+    """One quantization of one model."""
+    return make_host([scripted("Q4_1", 90)])
+
+
+async def test_from_one_model_to_three_lanes_that_answer_with_two_keys_and_a_question(
+    one: ScriptedHost, clock: FakeClock
+) -> None:
+    files = MakesFiles(one)
+    async with race_on(one, clock, "Sea-1B:Q4_1", question="", files=files, size=(80, 24)) as (app, pilot):
+        offer = race_of(app).query_one(RaceOffer)
+        text = "\n".join(line.plain for line in offer.lines)
+        assert "Enter makes these" in text
+        assert all(re.search(rf"{quant} +95.4 MiB +about \d+ s", text) for quant in ("F16", "Q8_0", "Q4_K_M")), text
+        assert "quantized already" in text
+        await pilot.press("enter", "enter", *"why", "enter")
+        await settle(pilot)
+        assert labels(app) == ["Sea-1B F16", "Sea-1B Q8_0", "Sea-1B Q4_K_M"]
+        lanes = [column.lane for column in race_of(app).query(LaneColumn)]
+        assert [lane.answers[0].outcome.message.content for lane in lanes] == list(ANSWERS.values())
+        assert not offer.display
+
+
+async def test_while_models_are_made_a_question_waits_and_escape_gives_it_back(
+    one: ScriptedHost, clock: FakeClock
+) -> None:
+    files = MakesFiles(one)
+    files.go_on.clear()
+    async with race_on(one, clock, "Sea-1B:Q4_1", question="", files=files) as (app, pilot):
+        await pilot.press("enter", *"why", "enter")
+        await until(pilot, lambda: race_of(app).query_one(RaceOffer).making)
+        assert race_of(app).prompt.text == ""
+        await pilot.press("escape")
+        await settle(pilot)
+        assert race_of(app).prompt.text == "why"
+        assert labels(app) == []
+        assert "Enter makes these" in "\n".join(line.plain for line in race_of(app).query_one(RaceOffer).lines)
+
+
+async def test_the_offer_says_why_nothing_can_be_made(one: ScriptedHost, clock: FakeClock) -> None:
+    files = MakesFiles(one)
+    files.free = 1000
+    async with race_on(one, clock, "Sea-1B:Q4_1", question="", files=files) as (app, pilot):
+        await pilot.press("enter")
+        await ask(pilot, "why")
+        assert "only 1.0 KiB are f" in "\n".join(line.plain for line in race_of(app).query_one(RaceOffer).lines)
+        assert race_of(app).prompt.text == "why"
+        await pilot.press("ctrl+o", "enter")
+        await settle(pilot)
+        assert labels(app) == ["Sea-1B Q4_1", "Sea-1B Q4_1"], "the open model is the first lane"
+
+
+def test_what_people_compare_is_missing_or_not() -> None:
+    assert missing_quants([entry("Q4_1", 1)]) == ["F16", "Q8_0", "Q4_K_M"]
+    assert missing_quants([entry("BF16", 3), entry("Q8_0", 2)]) == ["Q4_K_M"]
+    assert missing_quants([entry("F16", 3), entry("Q8_0", 2), entry("Q4_K_M", 1)]) == []
 
 
 async def test_a_race_needs_two_lanes(host: ScriptedHost, clock: FakeClock) -> None:

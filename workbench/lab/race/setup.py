@@ -14,6 +14,7 @@ from workbench.lab.race.lane import LaneSpec
 PROPOSED_LANES = 3
 USUAL_QUANTS = ("Q8_0", "Q4_K_M")
 """What most people compare with the largest."""
+UNQUANTIZED = ("F32", "BF16", "F16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,13 @@ def proposed(model: ModelEntry | None, models: Sequence[ModelEntry]) -> list[Mod
         nearest = min(chosen[1:], key=lambda entry: abs((entry.size_bytes or 0) - (model.size_bytes or 0)))
         chosen[chosen.index(nearest)] = model
     return sorted(chosen, key=lambda entry: -(entry.size_bytes or 0))
+
+
+def missing_quants(variants: Sequence[ModelEntry]) -> list[str]:
+    """The quantizations that people compare and that are not among these of a model, the largest first."""
+    present = {entry.quant for entry in variants if not entry.problem}
+    largest = [] if present.intersection(UNQUANTIZED) else ["F16"]
+    return largest + [quant for quant in USUAL_QUANTS if quant not in present]
 
 
 def _distinct(entries: Sequence[ModelEntry]) -> list[ModelEntry]:

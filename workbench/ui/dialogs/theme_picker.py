@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from textual import on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.getters import query_one
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from workbench.core.errors import ConfigError
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.kit.sanitize import clean_line
 
 
 class ThemePicker(Dialog[str | None]):
@@ -45,3 +47,20 @@ class ThemePicker(Dialog[str | None]):
     def action_close(self) -> None:
         self.app.theme = self._before
         self.dismiss(None)
+
+
+def choose_theme(app: App[None], names: Sequence[str], save: Callable[[Mapping[str, object]], Sequence[str]]) -> None:
+    """Let the user choose a theme, and store the choice; `save` is `Services.save_config`."""
+
+    def keep(name: str | None) -> None:
+        if name is None:
+            return
+        try:
+            replaced = save({"theme": name})
+        except ConfigError as error:
+            app.notify(clean_line(str(error)), title="The theme is not stored", severity="warning")
+        else:
+            for text in replaced:
+                app.notify(text, title="The theme is stored", severity="warning")
+
+    app.push_screen(ThemePicker(names, app.theme), keep)

@@ -68,6 +68,8 @@ class Prompt(ChipArea, inherit_bindings=False):
         """Finds the completions of a text."""
         self.tab: Callable[[], object] = lambda: None
         """What Tab does where there is nothing to complete."""
+        self.enter: Callable[[], object] = lambda: None
+        """What Enter does where there is no text."""
 
     @property
     def _row(self) -> int:
@@ -148,6 +150,8 @@ class Prompt(ChipArea, inherit_bindings=False):
     def _submit(self) -> None:
         if self.full_text.strip():
             self.post_message(self.Submitted(self, self.text))
+        else:
+            self.enter()
 
     def action_complete(self) -> None:
         """Complete the text up to the common prefix of all candidates, else to the first of them."""

@@ -21,7 +21,7 @@ from workbench.lab.quality.record import QualityRecord
 from workbench.lab.quality.report import FORMS, beside
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.dialogs.text_viewer import TextDialog
-from workbench.ui.evals.choose import ChooseDialog
+from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.evals.widgets import EvalLines
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut_line, styled

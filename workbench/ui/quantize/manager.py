@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from textual.app import App
@@ -41,6 +41,8 @@ class QuantizeManager:
         self.queue = QuantizeQueue(services.files, self._ended)
         self._timer = app.set_interval(LOOK_SECONDS, self.look, pause=True)
         self._is_asking = False
+        self._quiet: set[int] = set()
+        """The ids of jobs that are not reported when they are ready."""
 
     def choose_type(self, model: ModelEntry) -> None:
         self._app.run_worker(self._choose_type(model), group="library", exit_on_error=False, description="list models")
@@ -53,16 +55,32 @@ class QuantizeManager:
             models = ()
         self._app.push_screen(QuantizeDialog(self._services, model, variants_of(model, models)))
 
-    def begin(self, job: QuantizeJob, model: str) -> None:
+    def begin(self, job: QuantizeJob, model: str, *, quiet: bool = False) -> QueuedJob | None:
+        """Add a job; a `quiet` one is not reported when it is ready. Returns None where it cannot be added."""
         self._forget_failed()
         try:
-            self.queue.add(job, model)
+            queued = self.queue.add(job, model)
         except TargetError as error:
             self._notify(str(error), "Not started", is_error=True)
-            return
+            return None
+        if quiet:
+            self._quiet.add(id(queued))
         self._app.run_worker(self.queue.run(), group="quantize", exit_on_error=False, description="quantize")
         self._timer.resume()
         self.look()
+        return queued
+
+    async def make(self, jobs: Sequence[QuantizeJob], model: str) -> list[QueuedJob]:
+        """Make several quantizations of a model, and wait for them."""
+        begun = [queued for job in jobs if (queued := self.begin(job, model, quiet=True)) is not None]
+        for queued in begun:
+            await queued.ended.wait()
+        return begun
+
+    def stop(self) -> None:
+        """Stop all jobs."""
+        for queued in reversed(self.queue.jobs):
+            self.queue.stop(queued)
 
     def _forget_failed(self) -> None:
         """Remove the jobs that made nothing; what is ready can still be loaded."""
@@ -96,11 +114,14 @@ class QuantizeManager:
 
     def _ended(self, queued: QueuedJob) -> None:
         is_shown = isinstance(self._app.screen, JobsDialog)
+        is_quiet = id(queued) in self._quiet
         if (result := queued.result) is not None:
             text = (
                 f"{fmt.size(result.size_bytes)}, {result.bits_per_weight:.2f} bits, in {duration_text(result.seconds)}."
             )
-            if not is_shown:
+            if is_quiet:
+                self.queue.forget(queued)
+            elif not is_shown:
                 self._notify(f"{text} {self._key}, then Enter, loads it.", f"{queued.label} is ready", 8)
             searching = search_again(self._app, self._services.catalog)
             self._app.run_worker(searching, group="library", exit_on_error=False, description="look for models")

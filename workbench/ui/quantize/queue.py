@@ -26,6 +26,7 @@ class QueuedJob:
     result: QuantizeResult | None = None
     error: WorkbenchError | None = None
     cancel: CancelToken = field(default_factory=CancelToken)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def label(self) -> str:
@@ -110,6 +111,7 @@ class QuantizeQueue:
             if queued.state == "running":
                 # An unexpected error ended it: it is not running any more.
                 queued.state = "stopped"
+            queued.ended.set()
         self._on_end(queued)
 
     def _note_idle(self) -> None:
@@ -120,6 +122,7 @@ class QuantizeQueue:
         """Stop a job that runs, or withdraw one that waits. It leaves no file behind."""
         if queued.state == "waiting":
             queued.state = "stopped"
+            queued.ended.set()
             self._on_end(queued)
             self._note_idle()
         elif queued.state == "running":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 
@@ -9,17 +10,22 @@ from textual.screen import Screen
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.kept import kept_recipe
-from workbench.core.models import ModelEntry
+from workbench.core.models import ModelEntry, variants_of
 from workbench.core.tree import Turn
 from workbench.lab.race.lane import Lane, LaneSpec
 from workbench.lab.race.race import MOST_LANES
 from workbench.lab.race.setup import RaceTerms, proposed
 from workbench.ui.dialogs.export import free_path
+from workbench.ui.quantize.queue import QueuedJob
 from workbench.ui.race.board import LaneBoard
 from workbench.ui.race.lane import LaneColumn
+from workbench.ui.race.offer import RaceOffer, made_entry, offer_for
 from workbench.ui.services import Services
 from workbench.ui.workspace.conversation import Conversation
 from workbench.ui.workspace.workspace import Workspace
+
+LOOK_SECONDS = 0.1
+"""How often it looks whether a model is loaded."""
 
 
 class LaneActions:
@@ -86,15 +92,44 @@ class LaneActions:
     def _work(self, work: Coroutine[None, None, None], description: str, group: str = "lanes") -> None:
         self._screen.run_worker(work, group=group, exit_on_error=False, description=description)
 
-    async def propose(self) -> None:
-        """Add the quantizations of the chat's model."""
-        model = self._workspace.model
+    async def propose(self, offer: RaceOffer) -> None:
+        """Add the quantizations of the chat's model; where there is only one, offer to make the others."""
+        workspace = self._workspace
+        while workspace.slot.load is not None:
+            offer.say(f"Waiting for {workspace.slot.load.label}, which is being loaded.")
+            await asyncio.sleep(LOOK_SECONDS)
+        model = workspace.model
+        if model is None:
+            offer.say(f"No model is open. {offer.add_key} adds one, and a race needs two.", looking=False)
+            return
+        offer.say("Looking for the quantizations of this model.")
         models: Sequence[ModelEntry] = ()
         try:
-            models = await self._services.catalog.models() if model is not None else ()
+            models = await self._services.catalog.models()
         except WorkbenchError as error:
             self._say(str(error))
-        await self.add(*proposed(model, models))
+        found = proposed(model, models)
+        offered = offer_for(model, variants_of(model, models), self._services.files) if len(found) < 2 else None
+        offer.close()
+        if offered is None:
+            await self.add(*found)
+        else:
+            await offer.propose(offered)
+
+    async def begin_with(self, offer: RaceOffer, made: Sequence[QueuedJob]) -> bool:
+        """Add the models that were made. Returns whether there are lanes to ask."""
+        ready = [queued for queued in made if queued.result is not None]
+        if len(ready) < len(made):
+            self._say(next((str(queued.error) for queued in made if queued.error), "It was stopped."), 8.0)
+        if offer.offer is None or not ready:
+            offer.close()
+            return False
+        models = [made_entry(offer.offer.source, queued) for queued in ready]
+        if len(models) == 1 or len(ready) < len(made):
+            models.insert(0, offer.offer.model)
+        offer.close()
+        await self.add(*models)
+        return True
 
     async def add(self, *models: ModelEntry) -> None:
         for model in models:
@@ -106,8 +141,8 @@ class LaneActions:
         kept = kept_recipe(self._services.kept.of(model))
         return self._terms().lane(model.ref, model.label, model.recipe, model).keeping(kept)
 
-    def choose(self, instead: LaneColumn | None = None) -> None:
-        """Let the user choose a model, for a new lane or to replace another."""
+    def choose(self, instead: LaneColumn | None = None, before: Sequence[ModelEntry] = ()) -> None:
+        """Let the user choose a model, for a new lane after those of `before`, or to replace another."""
         if instead is None and len(self._board.race.lanes) >= MOST_LANES:
             self._say(f"A race has {MOST_LANES} lanes at most: remove one first.")
             return
@@ -116,7 +151,7 @@ class LaneActions:
         def chosen(model: ModelEntry | None) -> None:
             if model is None:
                 return
-            work = self.add(model) if instead is None else self._replace(instead, self._spec(model))
+            work = self.add(*before, model) if instead is None else self._replace(instead, self._spec(model))
             self._work(work, "add a lane")
 
         self._screen.app.push_screen(ModelPicker(self._services, self._workspace.model), chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -26,10 +26,12 @@ from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.machine.lines import machine_line
 from workbench.ui.prompt.prompt import Prompt
+from workbench.ui.quantize.queue import QueuedJob
 from workbench.ui.race.board import LaneBoard
 from workbench.ui.race.lane import LaneScroll, LaneText, RaceLines
 from workbench.ui.race.lane_actions import LaneActions
 from workbench.ui.race.lines import summary_lines
+from workbench.ui.race.offer import RaceOffer
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
@@ -92,11 +94,13 @@ class RaceScreen(Screen[None]):
         self._greedy = True
         self._solo = False
         self._board = LaneBoard(self._new_race())
+        self._offer = RaceOffer(services.files, key_for("race.add"))
         self._actions = LaneActions(self, services, workspace, self._board, self._terms, self._show, self.say)
         self._said = TransientText(self, partial(self.call_after_refresh, self._paint))
         self._dirty = False
 
     def compose(self) -> ComposeResult:
+        yield self._offer
         yield self._board
         yield RaceLines(widget_id="race-table")
         yield RaceLines(widget_id="race-state")
@@ -107,7 +111,22 @@ class RaceScreen(Screen[None]):
         self.prompt.placeholder = "Ask all lanes…"
         self.prompt.tab = partial(self.action_step, 1)
         self._painter = self.set_interval(PAINT_SECONDS, self._paint_part, pause=True)
-        self.run_worker(self._actions.propose(), group="lanes", exit_on_error=False, description="propose lanes")
+        self.prompt.enter = self._accept
+
+    def on_screen_resume(self) -> None:
+        """Propose lanes where there are none: another model may be open now."""
+        if not self._race.lanes and not self._offer.making:
+            self._propose()
+
+    @work(group="propose", exclusive=True, exit_on_error=False, description="propose lanes")
+    async def _propose(self) -> None:
+        await self._actions.propose(self._offer)
+        self._ask_waiting()
+
+    def _ask_waiting(self) -> None:
+        """Ask the question that waits for lanes, where there is one."""
+        if len(self._race.lanes) > 1 and (question := self._offer.take_question()):
+            self._ask(question)
 
     def _new_race(self) -> Race:
         return Race(self._services.engines, self._services.adviser, (), on_event=self._take)
@@ -141,6 +160,9 @@ class RaceScreen(Screen[None]):
         self.call_after_refresh(self._paint)
 
     def _show(self) -> None:
+        if self._race.lanes:
+            self._offer.close()
+        self._board.display = bool(self._race.lanes)
         self._board.arrange_lanes()
         self.call_after_refresh(self._paint)
 
@@ -182,11 +204,11 @@ class RaceScreen(Screen[None]):
         race = self._race
         if self._said.text:
             return self._said.text
+        if self._offer.display:
+            return Content("")
         if len(race.lanes) < 2:
-            add = self._key_for("race.add")
-            return styled(
-                ("A race needs two models: ", "lane--value"), (add, "lane--figure"), (" adds one.", "lane--value")
-            )
+            key = (self._key_for("race.add"), "lane--figure")
+            return styled(("A race needs two models: ", "lane--value"), key, (" adds one.", "lane--value"))
         parts = ["greedy" if self._greedy else "sampled, one seed for all", "solo" if self._solo else "side by side"]
         if race.in_turn:
             parts.append("not all fit in memory: loaded and asked one after the other")
@@ -208,10 +230,15 @@ class RaceScreen(Screen[None]):
 
     @on(Prompt.Submitted)
     def _submit(self, event: Prompt.Submitted) -> None:
-        if len(self._race.lanes) < 2:
-            self.say(f"A race needs two models: {self._key_for('race.add')} adds one. Your text stays here.")
+        offer = self._offer
+        if not offer.question and (offer.looking or (offer.offer is not None and not offer.offer.refusal)):
+            offer.question = self.prompt.take(event.shown)
+            self.say("Your question waits for the models.")
+            offer.accept(self._take_made)
+        elif len(self._race.lanes) < 2:
+            self.say(f"A race needs two models: {self._key_for('race.add')} adds one. Your text stays.")
         elif self._race.running:
-            self.say(f"The lanes are busy: {self._key_for('race.stop')} stops them. Your text stays here.")
+            self.say(f"The lanes are busy: {self._key_for('race.stop')} stops them. Your text stays.")
         else:
             self._ask(self.prompt.take(event.shown))
 
@@ -231,10 +258,27 @@ class RaceScreen(Screen[None]):
         except WorkbenchError as error:
             self.say(str(error), 8.0)
 
+    def _accept(self) -> None:
+        self._offer.accept(self._take_made)
+
+    async def _take_made(self, made: Sequence[QueuedJob]) -> None:
+        if await self._actions.begin_with(self._offer, made):
+            self._ask_waiting()
+        else:
+            self._give_back()
+            self._propose()
+
+    def _give_back(self) -> None:
+        if question := self._offer.take_question():
+            self.prompt.put(f"{question}\n{self.prompt.text}".strip())
+
     def action_stop(self) -> None:
-        if self._race.running:
+        if self._offer.making:
+            self.post_message(RaceOffer.Stopped())
+        elif self._race.running:
             self._race.stop()
         else:
+            self._give_back()
             self.prompt.focus()
 
     def action_step(self, step: int) -> None:
@@ -245,7 +289,7 @@ class RaceScreen(Screen[None]):
         self._actions.end_thoughts()
 
     def action_add(self) -> None:
-        self._actions.choose()
+        self._actions.choose(before=[self._offer.alone] if self._offer.alone is not None else [])
 
     def action_greedy(self) -> None:
         self._greedy = not self._greedy
