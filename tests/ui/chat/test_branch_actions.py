@@ -22,6 +22,7 @@ from workbench.ui.chat.edit_dialog import EditDialog
 from workbench.ui.chat.stats_panel import panel_lines, strip_lines
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.transcript.turns import TurnLines
+from workbench.ui.widgets.keybar import KeyBar
 
 MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
 ANSWERS = ("first answer", "second answer", "third answer", "fourth answer")
@@ -496,3 +497,54 @@ async def test_answer_now_ends_the_thoughts_and_says_where_it_cannot(make_host: 
         panel = [line.plain for line in panel_lines(readings, 31, 40)]
         assert [line.split()[0] for line in panel if line.endswith(" tokens")] == ["Prompt", "Thoughts", "Answer"]
         assert "thoughts" in strip_lines(readings, 80)[0].plain
+
+
+async def test_typing_after_a_click_on_a_message_goes_to_the_prompt_and_a_message_is_entered_on_purpose(
+    host: ScriptedHost, clock: FakeClock
+) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        question, answer = app.query(TurnLines)
+        for turn in (question, answer):
+            await pilot.click(turn, offset=(4, 0))
+            await pilot.press(*"undo")
+        assert (app.chat.prompt.text, turns(app)) == ("undoundo", ["why", "first answer"])
+        await pilot.press("tab")
+        assert app.chat.prompt.has_focus, "Tab completes, or does nothing"
+        for turn, place in ((question, (0, 0)), (answer, (4, 2)), (answer, (0, 0))):
+            await pilot.click(turn, offset=place)
+            assert turn.has_focus
+            await pilot.press("escape")
+            assert app.chat.prompt.has_focus
+        await pilot.press("shift+tab")
+        assert answer.has_focus
+        keys = "".join(line.plain for line in app.screen.query_one(KeyBar).lines)
+        assert "r Again" in keys
+        await pilot.press("shift+tab")
+        assert question.has_focus
+        await pilot.press("d", "enter")
+        await settle(pilot)
+        assert "u on a message undoes it" in shown(app)
+
+
+async def test_the_conversation_is_scrolled_from_the_prompt(clock: FakeClock) -> None:
+    entry = ModelEntry("tiny", "tiny", "Q4_0", "/m/tiny.gguf")
+    host = ScriptedHost([ScriptedModel(entry, (Script.of("word\n\n" * 60),))], clock=clock, sleep=clock.sleep)
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        transcript = app.chat.transcript
+        places = {}
+        for key in ("home", "pagedown", "end", "pageup", "ctrl+home", "ctrl+end"):
+            await pilot.press(key)
+            await settle(pilot)
+            places[key] = transcript.scroll_y
+        most = transcript.max_scroll_y
+        assert places["home"] == places["ctrl+home"] == 0 < places["pagedown"] < most
+        assert places["end"] == places["ctrl+end"] == most > places["pageup"] > 0
+        await pilot.press(*"ab", "home", *"c", "end", *"d")
+        assert app.chat.prompt.text == "cabd"
+        assert app.chat.prompt.has_focus

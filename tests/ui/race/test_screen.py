@@ -202,7 +202,7 @@ async def test_what_of_a_modelfile_is_not_honoured_stands_above_its_lane_once(
 
 async def test_a_lane_is_removed_swapped_and_stopped_by_its_own_keys(host: ScriptedHost, clock: FakeClock) -> None:
     async with race_on(host, clock) as (app, pilot):
-        await pilot.press("tab", "x")
+        await pilot.press("tab", "x", "enter")
         await settle(pilot)
         assert len(labels(app)) == 2
         race_of(app).query(LaneColumn).first().scroll.focus()
@@ -427,7 +427,7 @@ async def test_on_a_narrow_screen_every_lane_is_gone_to_and_has_its_keys(host: S
         assert columns[2].scroll.has_focus
         assert await press("tab") == [2]
         assert race_of(app).prompt.has_focus
-        await press("shift+tab", "x")
+        await press("shift+tab", "x", "enter")
         assert len(labels(app)) == 2
 
 

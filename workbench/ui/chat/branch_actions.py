@@ -36,8 +36,8 @@ class BranchActions:
             "branch_before": lambda turn: self._run(self._walk(turn, -1), "go to a branch"),
             "branch_after": lambda turn: self._run(self._walk(turn, 1), "go to a branch"),
             "delete": self._delete,
-            "undo": lambda _: self._run(self._turn_back("undo", "Undone."), "undo"),
-            "redo": lambda _: self._run(self._turn_back("redo", "Redone."), "redo"),
+            "undo": lambda _: self._run(self._turn_back("undo", "Undone: {} on a message redoes it.", "redo"), "undo"),
+            "redo": lambda _: self._run(self._turn_back("redo", "Redone: {} on a message undoes it.", "undo"), "redo"),
             "lens": self._lens,
             "alternatives": self._alternatives,
             "record": lambda _: self._record(),
@@ -154,9 +154,9 @@ class BranchActions:
         self._workspace.conversation.delete(number)
         await self._workspace.record_view()
         await self._view.redraw(self._workspace.conversation.tree.leaf)
-        self._view.status.say("Deleted.")
+        self._view.status.say(f"Deleted: {self._view.key_for('turn.undo')} on a message undoes it.")
 
-    async def _turn_back(self, way: Literal["undo", "redo"], done: str) -> None:
+    async def _turn_back(self, way: Literal["undo", "redo"], done: str, back: str) -> None:
         if not self._answers.is_free():
             return
         conversation = self._workspace.conversation
@@ -164,7 +164,8 @@ class BranchActions:
         if changed:
             await self._workspace.record_view()
             await self._view.redraw(conversation.tree.leaf if self._view.focused_turn else 0)
-        self._view.status.say(done if changed else f"There is nothing to {way}.")
+        key = self._view.key_for(f"turn.{back}")
+        self._view.status.say(done.format(key) if changed else f"There is nothing to {way}.")
 
     def _lens(self, turn: TurnLines | None) -> None:
         from workbench.ui.chat.lens_actions import open_lens

@@ -83,6 +83,8 @@ class ChatScreen(Screen[None]):
                 tooltip="End the thoughts of the answer that is being written."),
         Binding("ctrl+r", "resume", "Sessions", id="chat.resume", show=False,
                 tooltip="Resume the interrupted session that is offered, else show all stored sessions."),
+        Binding("shift+tab,ctrl+up", "messages", "Messages", id="chat.messages",
+                tooltip="Enter the last message, whose keys then work; Esc goes back to the prompt."),
         Binding("f12", "log", "Log", id="chat.log", show=False, tooltip="Show or hide the log of the workers."),
     ]
     # fmt: on
@@ -184,6 +186,11 @@ class ChatScreen(Screen[None]):
             self.status.show()
         elif not (self.view.stop_replay() or self.sessions.answer_offer(resume=False) or self.status.dismiss_alarm()):
             self.prompt.focus()
+
+    def action_messages(self) -> None:
+        """Enter the last message; from a message, go to the one above."""
+        if not self.view.enter_messages():
+            self.status.say("There is no message yet.")
 
     def action_answer_now(self) -> None:
         answering = self._workspace.answering

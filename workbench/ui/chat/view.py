@@ -40,6 +40,7 @@ FIRST_KEYS = (
     ("prompt.newline", "new line"),
     ("chat.models", "choose a model; the conversation continues with it"),
     ("chat.settings", "system prompt, sampling, context, threads"),
+    ("chat.messages", "enter a message: ask again, edit, copy, undo"),
     ("chat.stop", "stop an answer or a load"),
     ("app.palette", "every action by its name"),
     ("app.help", "help, and all keys"),
@@ -67,6 +68,7 @@ class ChatView:
         self.suggestions = Suggestions(widget_id="suggestions")
         self.prompt = Prompt()
         self.transcript.folds = self.prompt.pastes.folds
+        self.prompt.scrolled = lambda: (self.transcript,)
         self.show_thoughts = True
         """Whether the thoughts of models are open."""
         self.labels: dict[str, str] = {}
@@ -205,6 +207,15 @@ class ChatView:
     def focused_turn(self) -> TurnLines | None:
         focused = self._screen.focused
         return focused if isinstance(focused, TurnLines) else None
+
+    def enter_messages(self) -> bool:
+        """Focus the last message, or the one above the focused one. Returns whether there is any."""
+        turns = list(self.transcript.query(TurnLines))
+        if not turns:
+            return False
+        focused = self.focused_turn
+        turns[-1 if focused is None else max(0, turns.index(focused) - 1)].focus()
+        return True
 
     def think(self, shown: bool) -> None:
         self.show_thoughts = shown

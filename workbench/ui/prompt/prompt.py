@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual.binding import Binding, BindingType
 from textual.events import Key
 from textual.message import Message
 from textual.strip import Strip
+from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from workbench.core.prompt_text import PromptText
@@ -17,18 +18,19 @@ from workbench.ui._compat import bindings_of
 from workbench.ui.prompt.chips import ChipArea
 from workbench.ui.prompt.completion import Candidate, common_start
 from workbench.ui.prompt.pastes import Pastes
+from workbench.ui.widgets.rows import without_keys
 
 PUT_LIMIT = 4_000
 """Characters from which a recalled text is folded as a whole: the text area lays out all of its text with every key."""
-# TextArea's keys for selecting a line and everything are keys of the program here.
-_NOT_INHERITED = {"f6", "f7", "ctrl+c,super+c"}
+# TextArea's keys for selecting a line and everything are keys of the program here, and so are those that scroll.
+_NOT_INHERITED = {"f6", "f7", "ctrl+c", "super+c", "home", "end", "pageup", "pagedown"}
 
 
 class Prompt(ChipArea, inherit_bindings=False):
     """The text that the user writes; the arrows recall earlier ones."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(each for each in TextArea.BINDINGS if isinstance(each, Binding) and each.key not in _NOT_INHERITED),
+        *without_keys(TextArea.BINDINGS, _NOT_INHERITED),
         Binding("enter", "send", "Send", id="prompt.send", priority=True, tooltip="Send the text to the model."),
         Binding("shift+enter,alt+enter,ctrl+j", "newline", "New line", id="prompt.newline", priority=True, show=False,
                 tooltip="Begin a new line in the text."),
@@ -36,6 +38,18 @@ class Prompt(ChipArea, inherit_bindings=False):
                 tooltip="Complete a command."),
         Binding("ctrl+g", "edit", "Editor", id="prompt.edit", show=False,
                 tooltip="Edit the text in the editor that $VISUAL or $EDITOR names."),
+        Binding("pageup", "scroll('page_up')", "Page up", id="prompt.page_up", show=False,
+                tooltip="Scroll the conversation one page up."),
+        Binding("pagedown", "scroll('page_down')", "Page down", id="prompt.page_down", show=False,
+                tooltip="Scroll the conversation one page down."),
+        Binding("home", "line_or_scroll('start')", "Start", id="prompt.home", show=False,
+                tooltip="Go to the start of the line; in an empty prompt, scroll to the beginning."),
+        Binding("end", "line_or_scroll('end')", "End", id="prompt.end", show=False,
+                tooltip="Go to the end of the line; in an empty prompt, scroll to the end."),
+        Binding("ctrl+home", "scroll('home')", "Beginning", id="prompt.top", show=False,
+                tooltip="Scroll to the beginning of the conversation."),
+        Binding("ctrl+end", "scroll('end')", "Latest", id="prompt.latest", show=False,
+                tooltip="Scroll to the end of the conversation."),
         Binding("ctrl+f", "open_paste", "Unfold", id="prompt.open_paste", show=False,
                 tooltip="Unfold the paste at the cursor; Ctrl+Z folds it again."),
     ]  # fmt: skip
@@ -68,6 +82,8 @@ class Prompt(ChipArea, inherit_bindings=False):
         """Finds the completions of a text."""
         self.tab: Callable[[], object] = lambda: None
         """What Tab does where there is nothing to complete."""
+        self.scrolled: Callable[[], Iterable[Widget]] = tuple
+        """Finds what the keys for scrolling scroll: the conversation."""
         self.enter: Callable[[], object] = lambda: None
         """What Enter does where there is no text."""
 
@@ -165,6 +181,18 @@ class Prompt(ChipArea, inherit_bindings=False):
         common = common_start(found)
         agreed = len(common) > len(self.text) and common.startswith(self.text)
         self.show_text(common if agreed else found[0].text)
+
+    def action_scroll(self, way: Literal["page_up", "page_down", "home", "end"]) -> None:
+        for widget in self.scrolled():
+            getattr(widget, f"scroll_{way}")(animate=False)
+
+    def action_line_or_scroll(self, way: Literal["start", "end"]) -> None:
+        if not self.text:
+            self.action_scroll("home" if way == "start" else "end")
+        elif way == "start":
+            self.action_cursor_line_start()
+        else:
+            self.action_cursor_line_end()
 
     async def action_edit(self) -> None:
         from workbench.ui.prompt.editor import edit_outside

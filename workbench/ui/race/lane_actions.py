@@ -57,7 +57,7 @@ class LaneActions:
             case "answer_now":
                 self.end_thoughts(column.lane)
             case "remove":
-                self._work(self._remove(column), "remove a lane")
+                self._ask_to_remove(column)
             case "swap":
                 self.choose(column)
             case "tune":
@@ -164,6 +164,20 @@ class LaneActions:
         if had_focus:
             new.scroll.focus()
         self._changed()
+
+    def _ask_to_remove(self, column: LaneColumn) -> None:
+        """Remove a lane; ask first where that loses answers."""
+        from workbench.ui.dialogs.confirm import ConfirmDialog
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                self._work(self._remove(column), "remove a lane")
+
+        if column.lane.answers or column.lane.running:
+            text = f"Remove {column.lane.label} and its answers from this race?"
+            self._screen.app.push_screen(ConfirmDialog("Remove a lane", text, "removes it"), answered)
+        else:
+            answered(True)
 
     async def _remove(self, column: LaneColumn) -> None:
         await self._board.race.remove(column.lane)

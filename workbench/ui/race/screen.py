@@ -112,6 +112,7 @@ class RaceScreen(Screen[None]):
         self.prompt.tab = partial(self.action_step, 1)
         self._painter = self.set_interval(PAINT_SECONDS, self._paint_part, pause=True)
         self.prompt.enter = self._accept
+        self.prompt.scrolled = lambda: [column.scroll for column in self._board.columns if column.display]
 
     def on_screen_resume(self) -> None:
         """Propose lanes where there are none: another model may be open now."""

@@ -67,6 +67,8 @@ class AnswerTurn(TurnLines):
         self._done = False
         self._figures = Content("")
         self._shades: TokenShades | None = None
+        self._figures_at = 0
+        """The row of the figures below the answer; a click on them enters the message."""
         self._width = 0
 
     @classmethod
@@ -186,6 +188,7 @@ class AnswerTurn(TurnLines):
         branch = self._branch_text()
         gap = "  ·  " if branch and self._figures else ""
         if below := self._figures + styled((f"{gap}{branch}", "turn--figures")):
+            self._figures_at = len(lines) + 1
             lines += [Content(""), *wrap(below, self._room)]
         return lines
 
@@ -194,8 +197,12 @@ class AnswerTurn(TurnLines):
         self.show_thoughts(not self._show_thoughts)
 
     def on_click(self, event: Click) -> None:
+        if self.enters(event):
+            return
         if self._thoughts.length and event.y == 0:
             self.action_fold()
+        elif self._done and event.y >= self._figures_at:
+            self.focus()
 
 
 def figures_line(model: str, metrics: AnswerMetrics | None, reason: str) -> Content:

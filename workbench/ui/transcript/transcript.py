@@ -46,6 +46,8 @@ class Earlier(Lines, can_focus=True):
         Binding("enter", "load", "Show", id="turn.earlier", tooltip="Show earlier turns of the conversation."),
     ]
 
+    FOCUS_ON_CLICK = False
+
     @dataclass
     class Wanted(Message):
         """Enter or a click asked for the earlier turns."""

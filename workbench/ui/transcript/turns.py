@@ -84,6 +84,10 @@ class TurnLines(Lines, can_focus=True):
         Binding("enter,space", "fold", "Fold", id="turn.fold", tooltip="Show or hide what is folded in this turn."),
     ]
     # fmt: on
+    # What is typed after a click is for the prompt: a key of a message must not meet a word.
+    FOCUS_ON_CLICK = False
+    EDGE = 2
+    """Columns left of the text; a click there enters the message."""
 
     @dataclass
     class Asked(Message):
@@ -152,6 +156,12 @@ class TurnLines(Lines, can_focus=True):
     def action_fold(self) -> None:
         """Fold or unfold, where anything can be folded."""
 
+    def enters(self, event: Click) -> bool:
+        """Enter the message, where the click was on its edge. Returns whether it was."""
+        if event.x < self.EDGE:
+            self.focus()
+        return event.x < self.EDGE
+
 
 class UserTurn(TurnLines):
     """A message of the user; `folds` are its folded parts, None for the middle of a long message."""
@@ -212,5 +222,5 @@ class UserTurn(TurnLines):
             self.refresh(layout=True)
 
     def on_click(self, event: Click) -> None:
-        if event.y in self._marks:
+        if not self.enters(event) and event.y in self._marks:
             self.action_fold()
