@@ -156,7 +156,7 @@ class ChatAnswers:
         turn.finish(model.label, outcome.metrics, outcome.reason)
         view.transcript.put_places(self._workspace.conversation.tree)
         if turn.choices:
-            view.keep_choices(turn.choices)
+            view.choices.keep(turn.choices)
         view.update_swap()
         return outcome
 

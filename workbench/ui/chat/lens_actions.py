@@ -58,7 +58,7 @@ def _show(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node, host
 
 def open_alternatives(view: ChatView, answers: ChatAnswers, node: Node) -> None:
     """Look at the choices that were recorded while an answer was written."""
-    log = view.choices_of(node.number)
+    log = view.choices.of(node.number)
     if not log:
         view.status.say(NOT_RECORDED.format(*map(view.key_for, ("turn.record", "turn.lens"))))
         return

@@ -189,7 +189,7 @@ class ChatScreen(Screen[None]):
 
     def action_messages(self) -> None:
         """Enter the last message; from a message, go to the one above."""
-        if not self.view.enter_messages():
+        if not self.view.transcript.enter():
             self.status.say("There is no message yet.")
 
     def action_answer_now(self) -> None:

@@ -13,7 +13,6 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
-from workbench.core.alternatives import ChoiceLog
 from workbench.core.errors import WorkbenchError
 from workbench.ui.chat.stats_panel import StatsView, panel_lines, strip_lines
 from workbench.ui.chat.status_line import StatusLine
@@ -27,6 +26,7 @@ from workbench.ui.transcript.swap_card import SwapCard
 from workbench.ui.transcript.transcript import Transcript
 from workbench.ui.transcript.turns import TurnLines, UserTurn
 from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.workspace.choice_logs import ChoiceLogs
 from workbench.ui.workspace.workspace import Workspace
 
 Result = TypeVar("Result")
@@ -73,8 +73,7 @@ class ChatView:
         """Whether the thoughts of models are open."""
         self.labels: dict[str, str] = {}
         """The labels of models, by their references."""
-        self._choices: dict[tuple[float, int], ChoiceLog] = {}
-        """The choices of answers, by the time of their conversation and their numbers."""
+        self.choices = ChoiceLogs(lambda: workspace.conversation)
 
     def compose(self) -> Iterator[Widget]:
         # No container holds these: each one would be drawn below all that it holds, with every paint.
@@ -208,29 +207,11 @@ class ChatView:
         focused = self._screen.focused
         return focused if isinstance(focused, TurnLines) else None
 
-    def enter_messages(self) -> bool:
-        """Focus the last message, or the one above the focused one. Returns whether there is any."""
-        turns = list(self.transcript.query(TurnLines))
-        if not turns:
-            return False
-        focused = self.focused_turn
-        turns[-1 if focused is None else max(0, turns.index(focused) - 1)].focus()
-        return True
-
     def think(self, shown: bool) -> None:
         self.show_thoughts = shown
         for turn in self.transcript.query(AnswerTurn):
             turn.show_thoughts(shown)
         self.status.say("Thinking is shown." if shown else "Thinking is folded.")
-
-    def keep_choices(self, log: ChoiceLog) -> None:
-        """Keep the choices of the answer that ended just now, until the program ends."""
-        conversation = self.workspace.conversation
-        self._choices[conversation.created_at, conversation.tree.leaf] = log
-
-    def choices_of(self, number: int) -> ChoiceLog | None:
-        """The choices of an answer; None where they were not recorded."""
-        return self._choices.get((self.workspace.conversation.created_at, number))
 
     def stop_replay(self) -> bool:
         """Stop the replay of an answer. Returns whether one ran."""
@@ -242,7 +223,7 @@ class ChatView:
     async def show_conversation(self) -> None:
         self.stop_replay()
         tree = self.workspace.conversation.tree
-        await self.transcript.show_tree(tree, self.labels, self.choices_of, show_thoughts=self.show_thoughts)
+        await self.transcript.show_tree(tree, self.labels, self.choices.of, show_thoughts=self.show_thoughts)
         self.add_queued()
 
     async def redraw(self, focus: int = 0) -> None:

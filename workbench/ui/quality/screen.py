@@ -19,9 +19,9 @@ from workbench.core.errors import CancelledError, QualityError, WorkbenchError
 from workbench.lab.quality.job import QualitySeries
 from workbench.lab.quality.record import QualityRecord
 from workbench.lab.quality.report import FORMS, beside
+from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.dialogs.text_viewer import TextDialog
-from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.evals.widgets import EvalLines
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut_line, styled

@@ -15,8 +15,8 @@ from workbench.core.session import last_sessions
 from workbench.core.user_path import user_path
 from workbench.lab.quality.logits import ModelSpec
 from workbench.lab.quality.plan import QualityPlan, read_settings, read_text, spec_of, words_of
-from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.dialogs.choose import ChooseDialog
+from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.services import Services
 from workbench.ui.workspace.workspace import Workspace
 

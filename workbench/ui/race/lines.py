@@ -150,7 +150,7 @@ def answer_lines(lane: Lane, divergence: int | None, width: int) -> list[Content
 
 def difference_lines(reference: str, text: str, width: int) -> tuple[list[Content], list[int]]:
     """A text compared with the reference word by word, and the lines on which differences begin."""
-    whole, spans = "", []
+    whole, spans = "", list[Span]()
     for piece in word_difference(clean(reference), clean(text)):
         if piece.kind != "same" and spans and spans[-1].end == len(whole) and not whole[-1].isspace():
             # A word and its replacement would read as one word.

@@ -28,7 +28,7 @@ _KEY, _NAME, _VALUE, _DIM, _WARN = "lane--figure", "lane--name", "lane--value", 
 
 
 @dataclass(slots=True)
-class Offer:
+class VariantsOffer:
     """The quantizations of a model that can be made."""
 
     model: ModelEntry
@@ -66,7 +66,7 @@ class Offer:
         return ""
 
 
-def offer_for(model: ModelEntry, variants: Sequence[ModelEntry], files: ModelFiles) -> Offer | None:
+def offer_for(model: ModelEntry, variants: Sequence[ModelEntry], files: ModelFiles) -> VariantsOffer | None:
     """The offer for a model with these quantizations; None where there is nothing to make, or no file to make it of."""
     sources, wanted = sources_of(model, variants), missing_quants(variants)
     if not sources or not wanted or sources[0].path is None:
@@ -75,7 +75,7 @@ def offer_for(model: ModelEntry, variants: Sequence[ModelEntry], files: ModelFil
     path, again = Path(sources[0].path), is_quantized(source.quant)
     kinds = [QUANT_TYPES[name] for name in wanted]
     jobs = [QuantizeJob(path, files.target(path, source.name, kind), kind, allow_requantize=again) for kind in kinds]
-    return Offer(model, source, jobs)
+    return VariantsOffer(model, source, jobs)
 
 
 def made_entry(source: ModelEntry, queued: QueuedJob) -> ModelEntry:
@@ -88,7 +88,7 @@ def made_entry(source: ModelEntry, queued: QueuedJob) -> ModelEntry:
     )  # fmt: skip
 
 
-def offer_lines(offer: Offer, width: int, add_key: str, *, wanted: bool, then: str) -> list[Content]:
+def offer_lines(offer: VariantsOffer, width: int, add_key: str, *, wanted: bool, then: str) -> list[Content]:
     """The offer: what Enter makes, with sizes and times, from which file, and into which folder.
 
     `wanted`: Enter was pressed; `then` is what follows.
@@ -146,7 +146,7 @@ class RaceOffer(RaceLines):
         self._cancel = CancelToken()
         self._accepted: Callable[[Sequence[QueuedJob]], Awaitable[None]] | None = None
         """Takes what was made, where the user wants it made."""
-        self.offer: Offer | None = None
+        self.offer: VariantsOffer | None = None
         self.making = False
         self.looking = False
         """Whether models are looked for."""
@@ -174,7 +174,7 @@ class RaceOffer(RaceLines):
         self.looking = False
         self.offer, self.making, self._accepted, self.display = None, False, None, False
 
-    async def propose(self, offer: Offer) -> None:
+    async def propose(self, offer: VariantsOffer) -> None:
         """Show an offer, then the sizes as they are worked out."""
         self._cancel = cancel = CancelToken()
         self.offer, self.making, self._accepted = offer, False, None
@@ -193,7 +193,11 @@ class RaceOffer(RaceLines):
         except WorkbenchError as error:
             offer.problem = "" if cancel.is_set else error.message
         self.show()
-        if self.offer is offer and self._accepted is not None:
+        if self.offer is offer:
+            self._begin_accepted()
+
+    def _begin_accepted(self) -> None:
+        if self._accepted is not None:
             self.accept(self._accepted)
 
     def on_resize(self) -> None:

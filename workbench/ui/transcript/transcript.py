@@ -95,6 +95,15 @@ class Transcript(VerticalScroll, can_focus=False):
     def user_turn(self, text: str) -> UserTurn:
         return UserTurn(text, self.folds(text))
 
+    def enter(self) -> bool:
+        """Focus the last message, or the one above the focused one. Returns whether there is any."""
+        turns = list(self.query(TurnLines))
+        if not turns:
+            return False
+        focused = self.screen.focused
+        turns[max(0, turns.index(focused) - 1) if focused in turns else -1].focus()
+        return True
+
     def follow(self, following: bool) -> None:
         """Start or stop following a growing answer; its scroll bar would change with every row, and is hidden."""
         self.set_class(following, "-following")
