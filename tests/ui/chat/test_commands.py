@@ -58,7 +58,7 @@ def test_names_and_aliases_are_each_of_one_command() -> None:
     ("text", "expected"),
     [
         ("/lo", ["/load ", "/log"]),
-        ("/q", ["/bye"]),
+        ("/q", ["/bye", "/quality"]),
         ("/set tem", ["/set temperature ", "/set system "]),
         ("/set parameter num_ct", ["/set parameter num_ctx "]),
         ("/set flash_attn o", ["/set flash_attn on", "/set flash_attn off", "/set flash_attn auto"]),
