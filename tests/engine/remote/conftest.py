@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.remote.helpers import QUICK, VLLM_MODELS, Peer, RawServer, read_request
+from tests.engine.remote.helpers import PATIENT, VLLM_MODELS, Peer, RawServer, read_request
 from workbench.core.servers import ServerAddress
 from workbench.engine.remote.host import RemoteHost
 
@@ -57,10 +57,10 @@ async def raw_serve():
 
 @pytest.fixture
 async def host():
-    """Opens models, with timeouts that a test can wait for."""
+    """Opens models."""
     made = []
 
-    def make(address_of=ServerAddress, timeouts=QUICK):
+    def make(address_of=ServerAddress, timeouts=PATIENT):
         made.append(RemoteHost(address_of, timeouts))
         return made[-1]
 

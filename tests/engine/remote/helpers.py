@@ -14,6 +14,9 @@ from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.remote.http import Timeouts
 
 QUICK = Timeouts(connect=0.5, answer=0.5, first=0.4, between=0.3, end=0.1, load=1.0, probe=0.5)
+"""For tests that wait for one of them."""
+PATIENT = Timeouts(connect=20, answer=20, first=20, between=20, end=0.1, load=20, probe=20)
+"""For all others: on a busy machine, what answers at once may take a while."""
 VLLM_MODELS = {"object": "list", "data": [{"id": "m", "owned_by": "vllm", "max_model_len": 4096}]}
 
 

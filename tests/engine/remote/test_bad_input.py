@@ -93,7 +93,7 @@ async def test_a_server_that_never_says_a_byte_while_it_is_opened(raw_serve, hos
     server = await raw_serve(pages={"*": silent})
     began = time.monotonic()
     with pytest.raises(ServerTimeoutError, match=r"for 0\.5 s"):
-        await open_at(host(), server.url)
+        await open_at(host(timeouts=QUICK), server.url)
     assert time.monotonic() - began < 5
 
 
@@ -283,7 +283,7 @@ async def test_streams_that_say_nothing_any_more(raw_serve, host, then, begun, w
             await peer.word("Hm")
         await then(peer)
 
-    text, found = await failure(raw_serve, host, chat)
+    text, found = await failure(raw_serve, host, chat, timeouts=QUICK)
     assert text == "Hm" * begun
     assert isinstance(found, ServerTimeoutError)
     assert words in str(found)
@@ -293,7 +293,7 @@ async def test_a_server_that_does_not_even_send_a_head(raw_serve, host):
     async def chat(peer, _request):
         await peer.forever()
 
-    assert isinstance((await failure(raw_serve, host, chat))[1], ServerTimeoutError)
+    assert isinstance((await failure(raw_serve, host, chat, timeouts=QUICK))[1], ServerTimeoutError)
 
 
 async def test_what_is_no_http(raw_serve, host):

@@ -85,7 +85,9 @@ async def test_files_are_shown_while_servers_are_asked_and_the_other_way_round(r
         await peer.forever()
 
     slow = await raw_serve(pages={"*": silent})
-    first = (await views_of(catalog(slow.url)))[0]
+    views = catalog(slow.url).watch()
+    first = await anext(views)
+    await views.aclose()
     assert (refs(first), first.complete) == ([FILE.ref], False)
     library = FakeLibrary(ended=False)
     served = serve(VllmServer())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.remote.helpers import QUICK, VLLM_MODELS, events_of
+from tests.engine.remote.helpers import PATIENT, QUICK, VLLM_MODELS, events_of
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ServerError, ServerTimeoutError, UnknownModelError, WorkbenchError
 from workbench.core.parameters import LoadSettings
@@ -60,7 +60,7 @@ class LlamaServer:
 
 @pytest.fixture
 def start(raw_serve, host):
-    async def make(server, timeouts=QUICK):
+    async def make(server, timeouts=PATIENT):
         served = await raw_serve(server.post, {"*": server.get})
         return host(timeouts=timeouts), served.url
 
@@ -80,7 +80,7 @@ async def test_a_model_that_loads_is_waited_for(start):
 
 
 async def test_a_model_that_never_ends_loading_is_given_up(start):
-    made, url = await start(LlamaServer(loads_after=10**9))
+    made, url = await start(LlamaServer(loads_after=10**9), QUICK)
     with pytest.raises(ServerTimeoutError, match="loading"):
         await open_at(made, url)
 
@@ -116,7 +116,7 @@ async def test_a_model_that_ollama_never_unloads_is_given_up(raw_serve, host):
 
     server = await raw_serve(chat, pages)
     with pytest.raises(ServerTimeoutError, match="still has m:latest in memory"):
-        await host().unload(f"{server.url}#m")
+        await host(timeouts=QUICK).unload(f"{server.url}#m")
 
 
 @pytest.mark.parametrize("odd", [[], {}, [["x"]], None, 1, True])

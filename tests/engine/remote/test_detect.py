@@ -91,7 +91,7 @@ async def test_a_server_that_answers_one_path_alone(raw_serve, host):
         await peer.forever()
 
     server = await raw_serve(pages={"*": silent, **VLLM})
-    assert (await look(host(), server.url))[0].kind == "vLLM"
+    assert (await look(host(timeouts=QUICK), server.url))[0].kind == "vLLM"
 
 
 async def test_a_server_that_talks_forever_is_not_waited_for(raw_serve, host):
