@@ -79,16 +79,22 @@ def essence(record: BenchRecord) -> object:
     )
 
 
-@pytest.mark.parametrize("with_modelfile", [True, False])
+FELT = ("felt", "--felt 32,64 -n 4 -r 2 --cache", {"felt": "32,64", "n_gen": "4", "repetitions": "2", "cache": "yes"})
+SET = ("felt", "--felt 32 -n 4 -t 7 -ub 128", {"felt": "32", "n_gen": "4", "n_threads": "7", "n_ubatch": "128"})
+TESTS = ("tests", "-p 16 -n 8 -ngl 0,3", {"n_prompt": "16", "n_gen": "8", "n_gpu_layers": "0,3"})
+
+
 @pytest.mark.parametrize(
-    ("kind", "arguments", "fields"),
+    ("with_modelfile", "kind", "arguments", "fields"),
     [
-        ("felt", "--felt 32,64 -n 4 -r 2 --cache", {"felt": "32,64", "n_gen": "4", "repetitions": "2", "cache": "yes"}),
-        ("felt", "--felt 32 -n 4 -t 7 -ub 128", {"felt": "32", "n_gen": "4", "n_threads": "7", "n_ubatch": "128"}),
-        ("tests", "-p 16 -n 8 -ngl 0,3", {"n_prompt": "16", "n_gen": "8", "n_gpu_layers": "0,3"}),
-        ("pairs", "-p 16 -n 0 -ctk f16,q8_0 --pairs 3",
+        (False, *FELT),
+        (True, *FELT),
+        (True, *SET),
+        (False, *TESTS),
+        (True, *TESTS),
+        (True, "pairs", "-p 16 -n 0 -ctk f16,q8_0 --pairs 3",
          {"n_prompt": "16", "n_gen": "0", "type_k": "f16,q8_0", "pairs": "3"}),
-        ("parallel", "-p 16 -n 8 --parallel 1,4", {"n_prompt": "16", "n_gen": "8", "sequences": "1,4"}),
+        (True, "parallel", "-p 16 -n 8 --parallel 1,4", {"n_prompt": "16", "n_gen": "8", "sequences": "1,4"}),
     ],
 )  # fmt: skip
 def test_both_faces_measure_the_same(call, host, modelfile, with_modelfile, kind, arguments, fields):

@@ -481,7 +481,7 @@ def test_much_text_is_refused(tmp_path: Path, raw) -> None:
 
 # What chance makes of a file.
 
-EXAMPLES = settings(max_examples=300)
+EXAMPLES = settings(max_examples=150)
 
 
 def read_or_refuse(path: Path) -> None:

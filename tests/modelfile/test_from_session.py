@@ -168,7 +168,12 @@ printable = st.text(
     st.characters(categories=("L", "M", "N", "P", "S")) | st.sampled_from(' \t\n\r"'), max_size=30
 ).filter(lambda text: text.replace("\t", "").replace("\n", "").replace("\r", "").isprintable() and '"""' not in text)
 names = printable.filter(bool)
-parameters = st.fixed_dictionaries({}, optional={name: value_of(each) for name, each in PARAMETERS.items()})
+# A few at a time, since a value takes milliseconds to make; these two depend on each other.
+parameters = st.sets(st.sampled_from(sorted(PARAMETERS)), max_size=8).flatmap(
+    lambda some: st.fixed_dictionaries(
+        {}, optional={name: value_of(PARAMETERS[name]) for name in sorted(some | {"split_mode", "main_gpu"})}
+    )
+)
 turns = st.lists(
     st.builds(turn, st.sampled_from(["user", "assistant", "system"]), printable, st.text(max_size=5)), max_size=5
 )

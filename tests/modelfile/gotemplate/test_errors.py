@@ -278,7 +278,7 @@ SOUP = st.lists(st.sampled_from([*PIECES.split(), *"\n\0\ud800"]) | st.text(max_
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(SOUP)
 @example("{{range $i,}}{{end}}")
 @example("{{ 1 | }}")

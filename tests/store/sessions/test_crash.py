@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 
 ROOT = Path(__file__).parents[3]
-KILLS = 200
+KILLS = 80
 SECOND_NS = 1_000_000_000
 
 
