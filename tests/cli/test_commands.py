@@ -134,10 +134,10 @@ def test_paths(call, tmp_path):
     assert all(Path(path).is_relative_to(tmp_path) for path in json.loads(out).values())
 
 
-def test_models_of_a_folder(call, demo_path, tmp_path):
+def test_models_of_a_folder(call, short_demo, tmp_path):
     folder = tmp_path / "my models"
     folder.mkdir()
-    (folder / "Tiny-Q4_1.gguf").symlink_to(demo_path)
+    (folder / "Tiny-Q4_1.gguf").symlink_to(short_demo)
     (folder / "broken.gguf").write_bytes(b"no model")
     status, out, _ = call("models", str(folder), "--json")
     assert status == 0

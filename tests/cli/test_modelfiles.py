@@ -32,7 +32,10 @@ def answer(call, *arguments: str) -> tuple[dict[str, object], str]:
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
-def test_every_sample_answers_on_the_demo_model(call, path):
+def test_every_sample_answers_on_the_demo_model(call, path, request):
+    if path.stem == "adapter":
+        # It changes layers 10 and 20.
+        request.getfixturevalue("whole_demo")
     found, _ = answer(call, str(path), "What a fine day.")
     assert found["model"] == path.stem
     assert found["completion_tokens"]
@@ -83,8 +86,8 @@ def test_raw_says_what_it_leaves_out(call, tmp_path):
     assert "--raw leaves out the system prompt" in answer(call, ref, "Once", "--raw")[1]
 
 
-def test_a_race_between_a_modelfile_and_its_base(call, tmp_path, demo_path):
-    write_lora(tmp_path / "lora.gguf", demo_path, tensors=40, strength=0.5)
+def test_a_race_between_a_modelfile_and_its_base(call, tmp_path, short_demo):
+    write_lora(tmp_path / "lora.gguf", short_demo, tensors=40, strength=0.5)
     ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf", "PARSER x", "PARAMETER top_k 3")
     arguments = ("--prompt", "Hi", "--greedy", "--max-tokens", "4", "--set", "num_ctx=512", "--json")
     status, out, err = call("compare", "demo", ref, *arguments)
@@ -141,8 +144,8 @@ def test_errors(call, tmp_path, lines, kind, said):
         assert "Traceback" not in err
 
 
-def test_a_bench_times_it_with_its_adapter_and_as_it_says(call, tmp_path, demo_path):
-    write_lora(tmp_path / "lora.gguf", demo_path)
+def test_a_bench_times_it_with_its_adapter_and_as_it_says(call, tmp_path, short_demo):
+    write_lora(tmp_path / "lora.gguf", short_demo)
     said = ("PARAMETER num_thread 1", "PARAMETER num_batch 16", "PARAMETER num_gpu 0", "PARAMETER num_ctx 64")
     ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf", *said)
     status, out, err = call("bench", ref, "-p", "8", "-n", "1", "-r", "1", "--no-warmup", "--json")
@@ -163,23 +166,23 @@ def test_the_command_line_of_a_bench_overrules_a_modelfile(call, tmp_path):
     assert f"{ref} sets -t 1." in err
 
 
-def test_a_bench_of_what_is_felt_takes_what_a_modelfile_says(call, tmp_path, demo_path):
-    write_lora(tmp_path / "lora.gguf", demo_path)
+def test_a_bench_of_what_is_felt_takes_what_a_modelfile_says(call, tmp_path, short_demo):
+    write_lora(tmp_path / "lora.gguf", short_demo)
     ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf", "PARAMETER num_thread 1")
     status, out, _ = call("bench", ref, "--felt", "8", "-n", "2", "-r", "1", "--json")
     assert (status, json.loads(out.splitlines()[0])["answers"]) == (0, 1)
 
 
-def test_a_bench_refuses_an_adapter_of_another_model(call, tmp_path, demo_path):
-    write_lora(tmp_path / "lora.gguf", demo_path, architecture="qwen2")
+def test_a_bench_refuses_an_adapter_of_another_model(call, tmp_path, short_demo):
+    write_lora(tmp_path / "lora.gguf", short_demo, architecture="qwen2")
     ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf")
     status, out, _ = call("bench", ref, "-p", "8", "-n", "0", "-r", "1", "--json")
     assert status == 1
     assert "qwen2" in json.loads(out.splitlines()[0])["error"]["message"]
 
 
-def test_fit_counts_the_adapter(call, tmp_path, demo_path):
-    size = read_header(write_lora(tmp_path / "lora.gguf", demo_path, tensors=60, rank=64)).tensor_bytes
+def test_fit_counts_the_adapter(call, tmp_path, short_demo):
+    size = read_header(write_lora(tmp_path / "lora.gguf", short_demo, tensors=60, rank=64)).tensor_bytes
     ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf")
     plain, adapted = (json.loads(call("fit", name, "--ctx", "512", "--json")[1]) for name in ("demo", ref))
     assert (plain["adapter_bytes"], adapted["adapter_bytes"]) == (0, size)
@@ -188,7 +191,7 @@ def test_fit_counts_the_adapter(call, tmp_path, demo_path):
     status, out, _ = call("fit", ref)
     assert status == 0
     assert "of the adapter" in out
-    write_lora(tmp_path / "lora.gguf", demo_path, architecture="qwen2")
+    write_lora(tmp_path / "lora.gguf", short_demo, architecture="qwen2")
     status, _, err = call("fit", ref)
     assert status == 1
     assert "'qwen2'" in err

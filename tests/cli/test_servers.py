@@ -143,9 +143,9 @@ def test_the_models_of_servers_are_listed_where_that_is_asked_for(call, serve, c
     assert "Ollama" in call("models", "--servers", "--filter", "qwen3")[1]
 
 
-def test_the_models_of_a_folder_and_of_servers(call, serve, config, demo_path, tmp_path):
+def test_the_models_of_a_folder_and_of_servers(call, serve, config, short_demo, tmp_path):
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "Tiny-Q4_1.gguf").symlink_to(demo_path)
+    (tmp_path / "mine" / "Tiny-Q4_1.gguf").symlink_to(short_demo)
     served = serve(OllamaServer())
     config(f'servers = ["{served.url}"]\nfind_servers = false\n')
     found = json.loads(call("models", str(tmp_path / "mine"), "--servers", "--json")[1])

@@ -92,10 +92,10 @@ def test_stored_text(call, hostile_session, arguments):
 
 
 @pytest.mark.parametrize("command", ["models", "inspect", "fit", "modelfile"])
-def test_metadata_and_names_of_files(call, tmp_path, demo_path, command):
+def test_metadata_and_names_of_files(call, tmp_path, short_demo, command):
     folder = tmp_path / PATH
     folder.mkdir()
-    (folder / f"{PATH}.gguf").symlink_to(demo_path)
+    (folder / f"{PATH}.gguf").symlink_to(short_demo)
     (folder / "Modelfile").write_text(f"FROM {HOSTILE[:-1]}\nNOSUCH {HOSTILE[:-1]}\n", "utf-8", "replace")
     file = {"models": str(folder), "modelfile": str(folder / "Modelfile")}.get(command, str(folder / f"{PATH}.gguf"))
     _, out, err = call(command, *["check"] * (command == "modelfile"), file)

@@ -40,10 +40,10 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, demo_path: Path) -> dict[str, Parts]:
+def models(tmp_path_factory: pytest.TempPathFactory, short_demo: Path) -> dict[str, Parts]:
     folder = tmp_path_factory.mktemp("toys")
     toys = {name: take_apart(make(folder / f"{name}.gguf")) for name, make in TOYS.items()}
-    return toys | {"demo": take_apart(demo_path, data=False)}
+    return toys | {"demo": take_apart(short_demo, data=False)}
 
 
 def price(model: FitModel) -> None:

@@ -24,11 +24,11 @@ def serve() -> Iterator[Callable[[ScriptedServer], Served]]:
 
 
 @pytest.fixture(scope="session")
-def llama_server(demo_path: Path) -> Iterator[str]:
+def llama_server(short_demo: Path) -> Iterator[str]:
     """The address of llama.cpp's own server with the demo model, which it calls `demo`."""
     from tests.servers.real import llama_server
 
-    with llama_server(str(demo_path)) as url:
+    with llama_server(str(short_demo)) as url:
         yield url
 
 
@@ -43,9 +43,9 @@ def thinking_server(demo_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def python_server(demo_path: Path) -> Iterator[str]:
+def python_server(short_demo: Path) -> Iterator[str]:
     """The address of llama-cpp-python's server with the demo model, which it calls `demo`."""
     from tests.servers.real import python_server
 
-    with python_server(str(demo_path)) as url:
+    with python_server(str(short_demo)) as url:
         yield url

@@ -48,9 +48,9 @@ def test_the_server_of_llama_cpp_python_streams(python_server):
     assert chunks[-1]["choices"][0]["finish_reason"] == "length"
 
 
-def test_a_server_ends_with_whoever_started_it(demo_path):
+def test_a_server_ends_with_whoever_started_it(short_demo):
     child = subprocess.Popen(
-        [sys.executable, "-c", LLAMA_SERVER, str(demo_path), "demo", "512", "1", "", ""],
+        [sys.executable, "-c", LLAMA_SERVER, str(short_demo), "demo", "512", "1", "", ""],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     child.stdin.close()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -17,6 +18,8 @@ from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.llama.host import LlamaHost
+from workbench.engine.llama.runtime import shared_runtime
+from workbench.engine.llama.states import StateCache
 from workbench.engine.outbox import Outbox
 
 QUANTIZE = """
@@ -98,17 +101,17 @@ async def load(host: LlamaHost, ref: str = "demo", on_progress=lambda _: None, c
 
 
 @pytest.fixture(scope="session")
-def variants(demo_path, tmp_path_factory) -> dict[str, str]:
+def variants(short_demo, tmp_path_factory) -> dict[str, str]:
     """The demo model in another quantization, by its name; made in a child process."""
     path = str(tmp_path_factory.mktemp("variants") / "demo-Q8_0.gguf")
-    subprocess.run([sys.executable, "-c", QUANTIZE, str(demo_path), path], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", QUANTIZE, str(short_demo), path], check=True, capture_output=True)
     return {"Q8_0": path}
 
 
 @pytest.fixture
-def models(demo_path) -> dict[str, str]:
+def models(short_demo) -> dict[str, str]:
     """The files that the host's references name; tests may add to it."""
-    return {"demo": str(demo_path)}
+    return {"demo": str(short_demo)}
 
 
 @pytest.fixture
@@ -118,6 +121,24 @@ async def host(models):
     await host.shutdown()
 
 
+@pytest.fixture(scope="session")
+def loaded(short_demo):
+    """The demo model, loaded once."""
+    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(short_demo)))
+    yield asyncio.run(load(host))
+    asyncio.run(host.shutdown())
+
+
 @pytest.fixture
-async def engine(host):
-    return await load(host)
+async def engine(loaded):
+    """The demo model as after a load. Tests share what is loaded: one that closes it opens its own, with `load`."""
+    from workbench.engine.llama.engine import LlamaEngine
+
+    states = StateCache(2**28)
+    engine = LlamaEngine(loaded._model, loaded.info, loaded._template, loaded._controls, states, "demo", lambda _: None)
+    await shared_runtime.do(loaded._model.forget)
+    yield engine
+    # An answer that nobody reads any more ends.
+    engine._answers.close()
+    await shared_runtime.run(lambda _: iter(()), engine._line)
+    assert loaded._model.native

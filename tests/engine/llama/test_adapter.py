@@ -18,33 +18,33 @@ from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.reader import read_header
 
 
-async def open_with(demo_path: Path, adapter: Path | None, **settings: int):
+async def open_with(short_demo: Path, adapter: Path | None, **settings: int):
     recipe = Recipe(adapter=str(adapter or ""), notes=("PARSER x is ignored.",))
-    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(demo_path), recipe=recipe))
+    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(short_demo), recipe=recipe))
     return host, await host.open("m", LoadSettings(**{"num_ctx": 256, **settings}), lambda _: None, CancelToken())
 
 
-async def first_tokens(demo_path: Path, adapter: Path | None) -> list[int]:
-    host, engine = await open_with(demo_path, adapter)
+async def first_tokens(short_demo: Path, adapter: Path | None) -> list[int]:
+    host, engine = await open_with(short_demo, adapter)
     try:
         return (await answer(engine, chat("Hello", limit=8))).ids
     finally:
         await host.shutdown()
 
 
-async def test_an_adapter_changes_what_the_model_says(demo_path, tmp_path):
-    plain = await first_tokens(demo_path, None)
-    weak = await first_tokens(demo_path, write_lora(tmp_path / "weak.gguf", demo_path, strength=0.0))
-    strong = await first_tokens(demo_path, write_lora(tmp_path / "strong.gguf", demo_path, tensors=40, strength=0.5))
+async def test_an_adapter_changes_what_the_model_says(short_demo, tmp_path):
+    plain = await first_tokens(short_demo, None)
+    weak = await first_tokens(short_demo, write_lora(tmp_path / "weak.gguf", short_demo, strength=0.0))
+    strong = await first_tokens(short_demo, write_lora(tmp_path / "strong.gguf", short_demo, tensors=40, strength=0.5))
     assert weak == plain
     assert strong != plain
 
 
-async def test_its_memory_is_counted_before_loading_and_after(demo_path, tmp_path):
-    adapter = write_lora(tmp_path / "a.gguf", demo_path, tensors=60, rank=64)
+async def test_its_memory_is_counted_before_loading_and_after(short_demo, tmp_path):
+    adapter = write_lora(tmp_path / "a.gguf", short_demo, tensors=60, rank=64)
     found = []
     for path in (None, adapter):
-        host, engine = await open_with(demo_path, path)
+        host, engine = await open_with(short_demo, path)
         found.append(engine.info)
         await host.shutdown()
     plain, adapted = found
@@ -55,9 +55,9 @@ async def test_its_memory_is_counted_before_loading_and_after(demo_path, tmp_pat
     assert abs(estimate_error(adapted.estimate, adapted.memory)) < 0.03
 
 
-async def test_what_cannot_fit_with_it_is_refused(demo_path, tmp_path):
-    headers = check_loadable(demo_path)
-    adapter = read_header(write_lora(tmp_path / "a.gguf", demo_path, tensors=60, rank=64))
+async def test_what_cannot_fit_with_it_is_refused(short_demo, tmp_path):
+    headers = check_loadable(short_demo)
+    adapter = read_header(write_lora(tmp_path / "a.gguf", short_demo, tensors=60, rank=64))
     plain = make_plan(headers, LoadSettings(num_ctx=256), Machine(2, 2**40, 2**40))
     total = FitModel(headers).price(FitModel(headers).question(plain.settings), Room(DeviceRoom("CPU", 2**40)))
     machine = Machine(2, total.total_bytes + adapter.tensor_bytes - 1, 2**40)
@@ -66,10 +66,10 @@ async def test_what_cannot_fit_with_it_is_refused(demo_path, tmp_path):
         make_plan(headers, LoadSettings(num_ctx=256), machine, adapter=adapter)
 
 
-async def test_a_swap_does_not_take_the_state_of_the_model_without_it(demo_path, tmp_path):
-    adapter = write_lora(tmp_path / "a.gguf", demo_path)
+async def test_a_swap_does_not_take_the_state_of_the_model_without_it(short_demo, tmp_path):
+    adapter = write_lora(tmp_path / "a.gguf", short_demo)
     recipes = {"plain": None, "adapted": Recipe(adapter=str(adapter))}
-    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(demo_path), recipe=recipes[ref]))
+    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(short_demo), recipe=recipes[ref]))
     try:
         cached = []
         for ref in ("plain", "adapted", "plain"):
@@ -82,13 +82,13 @@ async def test_a_swap_does_not_take_the_state_of_the_model_without_it(demo_path,
     assert cached[2] > 0
 
 
-async def test_one_for_another_model_is_refused(demo_path, tmp_path):
+async def test_one_for_another_model_is_refused(short_demo, tmp_path):
     with pytest.raises(ModelFileError, match="'qwen2'"):
-        await open_with(demo_path, write_lora(tmp_path / "a.gguf", demo_path, architecture="qwen2"))
+        await open_with(short_demo, write_lora(tmp_path / "a.gguf", short_demo, architecture="qwen2"))
 
 
-async def test_ignored_directives_are_warnings_of_the_model(demo_path):
-    host, engine = await open_with(demo_path, None, num_ctx=1_000_000)
+async def test_ignored_directives_are_warnings_of_the_model(short_demo):
+    host, engine = await open_with(short_demo, None, num_ctx=1_000_000)
     try:
         assert engine.info.warnings[:2] == (
             "PARSER x is ignored.",

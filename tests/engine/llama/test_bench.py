@@ -1,27 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from tests.engine.llama.conftest import answer, chat, load
 from tests.lora import write_lora
+from tests.short_demo import LAYERS
 from workbench.core.bench import BenchCase, BenchSettings, BenchTest
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, MemoryShortError, ModelFileError, ModelLoadError, UnknownModelError
 from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
 from workbench.engine.llama.bench import LlamaBencher
-from workbench.engine.llama.runtime import shared_runtime
 
 CPU = BenchSettings(n_gpu_layers=0)
 
 
 @pytest.fixture
-def bencher(demo_path):
+def bencher(short_demo):
     def resolve(ref):
         if ref == "demo":
-            return ModelEntry("demo", "SmolLM2", path=str(demo_path))
+            return ModelEntry("demo", "SmolLM2", path=str(short_demo))
         if ref == "server":
             return ModelEntry("server", "server")
         raise UnknownModelError(f"There is no model {ref!r}.")
@@ -43,13 +44,13 @@ async def repeat(target, test, *, settings=CPU, times=1, seed=1):
     return found
 
 
-async def test_what_was_opened_is_described(target, demo_path):
+async def test_what_was_opened_is_described(target, short_demo):
     model = target.model
     assert model.description.startswith("llama ")
     assert (model.name, model.quant, model.gpu_layers, model.backend) == ("SmolLM2", "Q4_1", 0, "CPU")
-    assert model.parameters == 134_515_008
-    assert 90e6 < model.read_bytes <= model.weights_bytes < model.file_bytes == demo_path.stat().st_size
-    assert model.modified_ns == demo_path.stat().st_mtime_ns
+    assert model.parameters == 28_312_128 + LAYERS * 3_540_096
+    assert 35e6 < model.read_bytes <= model.weights_bytes < model.file_bytes == short_demo.stat().st_size
+    assert model.modified_ns == short_demo.stat().st_mtime_ns
     assert model.n_threads >= 1
 
 
@@ -152,15 +153,23 @@ async def test_warming_up_is_the_prompt_and_one_token(target, monkeypatch):
     assert spy.shapes() == [6, 1]
 
 
-async def test_stopping_works_within_a_batch(target):
-    cancel = CancelToken()
-    run = await target.prepare(CPU, BenchTest(n_prompt=2000))
-    shared_runtime.call(lambda: None)
-    task = asyncio.create_task(run.repeat(1, cancel))
-    await asyncio.sleep(0.2)
-    cancel.set()
-    with pytest.raises(CancelledError):
-        await task
+async def test_stopping_works_within_a_batch(target, monkeypatch):
+    from workbench.engine.llama import bench_context
+
+    cancel, codes = CancelToken(), []
+    decode = bench_context.api.llama_decode
+
+    def stopped(*call) -> int:
+        cancel.set()
+        codes.append(decode(*call))
+        return codes[-1]
+
+    run = await target.prepare(CPU, BenchTest(n_prompt=200))
+    with monkeypatch.context() as patch:
+        patch.setattr(bench_context.api, "llama_decode", stopped)
+        with pytest.raises(CancelledError):
+            await run.repeat(1, cancel)
+    assert codes == [2], "llama.cpp left the batch"
     # The context is as good as before.
     assert (await (await target.prepare(CPU, BenchTest(n_gen=1))).repeat(1, CancelToken())).ns > 0
 
@@ -175,20 +184,34 @@ async def test_a_flag_that_was_raised_between_two_runs_does_not_end_the_next(tar
     assert (await run.repeat(1, CancelToken())).ns > 0
 
 
-async def test_closing_under_a_run_ends_it(target):
+async def test_closing_under_a_run_ends_it(target, monkeypatch):
+    from workbench.engine.llama import bench_context
+
+    computes, closes = asyncio.Event(), threading.Event()
+    loop, decode = asyncio.get_running_loop(), bench_context.api.llama_decode
+
+    def held(*call) -> int:
+        loop.call_soon_threadsafe(computes.set)
+        closes.wait()
+        return decode(*call)
+
     run = await target.prepare(CPU, BenchTest(n_gen=500))
+    monkeypatch.setattr(bench_context.api, "llama_decode", held)
     task = asyncio.create_task(run.repeat(1, CancelToken()))
-    await asyncio.sleep(0.1)
-    await run.close()
+    await computes.wait()
+    closing = asyncio.create_task(run.close())
+    await asyncio.sleep(0)
+    closes.set()
+    await closing
     with pytest.raises(CancelledError):
         await task
     await run.close()
 
 
-async def test_an_answer_continues_during_a_benchmark(target, demo_path):
+async def test_an_answer_continues_during_a_benchmark(target, short_demo):
     from workbench.engine.llama.host import LlamaHost
 
-    host = LlamaHost(lambda ref: ModelEntry(ref=ref, name="demo", path=str(demo_path)))
+    host = LlamaHost(lambda ref: ModelEntry(ref=ref, name="demo", path=str(short_demo)))
     engine = await load(host)
     run = await target.prepare(CPU, BenchTest(n_gen=30))
     timed = asyncio.create_task(run.repeat(1, CancelToken()))
@@ -248,7 +271,7 @@ async def test_more_sequences_than_a_batch_holds_end_no_process(target):
     assert taken.gen_ns > 0
 
 
-async def test_an_adapter_is_on_in_every_context(demo_path, tmp_path, monkeypatch):
+async def test_an_adapter_is_on_in_every_context(short_demo, tmp_path, monkeypatch):
     from workbench.engine.llama import bench_context
 
     put = []
@@ -258,9 +281,9 @@ async def test_an_adapter_is_on_in_every_context(demo_path, tmp_path, monkeypatc
         real(ctx, adapter)
 
     monkeypatch.setattr(bench_context, "apply_adapter", apply_adapter)
-    lora = write_lora(tmp_path / "lora.gguf", demo_path, tensors=40)
+    lora = write_lora(tmp_path / "lora.gguf", short_demo, tensors=40)
     recipes = {"plain": None, "adapted": Recipe(adapter=str(lora))}
-    both = LlamaBencher(lambda ref: ModelEntry(ref, ref, path=str(demo_path), recipe=recipes[ref]))
+    both = LlamaBencher(lambda ref: ModelEntry(ref, ref, path=str(short_demo), recipe=recipes[ref]))
     models = {}
     for ref in recipes:
         opened = await both.open(BenchCase(ref, CPU, BenchTest(8)), lambda _: None, CancelToken())
@@ -271,4 +294,4 @@ async def test_an_adapter_is_on_in_every_context(demo_path, tmp_path, monkeypatc
     assert len(put) == 2
     assert models["adapted"].description == f"{models['plain'].description} + lora.gguf"
     assert 0 < models["adapted"].read_bytes - models["plain"].read_bytes < lora.stat().st_size
-    assert models["adapted"].file_bytes == demo_path.stat().st_size + lora.stat().st_size
+    assert models["adapted"].file_bytes == short_demo.stat().st_size + lora.stat().st_size

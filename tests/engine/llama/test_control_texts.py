@@ -94,15 +94,15 @@ async def test_raw_completion_is_as_it_was(engine):
     assert engine._model.tokens.count(END) == 1
 
 
-async def test_a_template_in_the_syntax_of_go(demo_path):
-    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(demo_path), recipe=Recipe(template=GO)))
+async def test_a_template_in_the_syntax_of_go(short_demo):
+    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(short_demo), recipe=Recipe(template=GO)))
     engine = await load(host)
     assert (await prompt_of(engine, *typed())).count(START) == 2
     await host.shutdown()
 
 
-async def test_whoever_wants_may_type_control_tokens(demo_path):
-    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(demo_path)), typed_control_tokens=True)
+async def test_whoever_wants_may_type_control_tokens(short_demo):
+    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(short_demo)), typed_control_tokens=True)
     assert (await answer(await load(host), chat(PASTED, limit=1))).metrics.prompt_tokens == 56
     await host.shutdown()
 

@@ -23,16 +23,19 @@ SETTINGS = [
 
 
 @pytest.fixture(scope="module")
-def quantizations(demo_path, variants, tmp_path_factory) -> dict[str, str]:
+def quantizations(short_demo, variants, tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("quantizations")
 
     async def make() -> None:
         for quant in ("Q4_0", "Q4_K_M"):
             target = folder / f"demo-{quant}.gguf"
-            await quantize(QuantizeJob(demo_path, target, QUANT_TYPES[quant], allow_requantize=True))
+            await quantize(QuantizeJob(short_demo, target, QUANT_TYPES[quant], allow_requantize=True))
 
     asyncio.run(make())
-    return {path.stem: str(path) for path in folder.iterdir()} | {"demo": str(demo_path), "demo-Q8_0": variants["Q8_0"]}
+    return {path.stem: str(path) for path in folder.iterdir()} | {
+        "demo": str(short_demo),
+        "demo-Q8_0": variants["Q8_0"],
+    }
 
 
 @pytest.mark.parametrize("name", ["demo", "demo-Q8_0", "demo-Q4_0", "demo-Q4_K_M"])

@@ -29,13 +29,13 @@ TURNS = """{{ if .System }}<|im_start|>system
 
 
 @pytest.fixture
-async def described(demo_path):
+async def described(short_demo):
     """Opens the demo model with a template."""
     hosts = []
 
     async def opened(template: str):
         recipe = Recipe(template=template) if template else None
-        hosts.append(LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(demo_path), recipe=recipe)))
+        hosts.append(LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(short_demo), recipe=recipe)))
         return await load(hosts[-1], num_ctx=512)
 
     yield opened

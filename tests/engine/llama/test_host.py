@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 
 import pytest
 
 from tests.engine.llama.conftest import answer, chat, load
 from tests.gguf.conftest import write_model
+from tests.short_demo import LAYERS
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, MemoryShortError, ModelFileError, ModelLoadError
 from workbench.core.events import Failed
@@ -23,7 +25,7 @@ async def test_a_load_reports_its_progress(host):
     assert info.load_ms > 0
     assert (info.model.architecture, info.model.quant, info.model.context_length) == ("llama", "Q4_1", 8192)
     assert info.settings.num_thread > 0
-    assert info.layers == 30
+    assert info.layers == LAYERS
 
 
 async def test_a_load_can_be_stopped(host):
@@ -34,11 +36,19 @@ async def test_a_load_can_be_stopped(host):
 
 
 async def test_a_load_whose_caller_is_gone_is_stopped(host):
-    task = asyncio.create_task(load(host))
-    await asyncio.sleep(0.01)
+    loads, leaves = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def note(_: float) -> None:
+        loop.call_soon_threadsafe(loads.set)
+        leaves.wait()
+
+    task = asyncio.create_task(load(host, on_progress=note))
+    await loads.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    leaves.set()
     assert (await answer(await load(host), chat("Hello", limit=2))).text
 
 
@@ -72,10 +82,10 @@ async def test_a_file_that_is_no_model_is_refused_before_llama_cpp_sees_it(host,
 
 
 @pytest.mark.parametrize("share", [0.2, 0.999])
-async def test_a_truncated_file_is_refused(host, models, demo_path, tmp_path, share):
+async def test_a_truncated_file_is_refused(host, models, short_demo, tmp_path, share):
     path = tmp_path / "cut.gguf"
-    with demo_path.open("rb") as source:
-        path.write_bytes(source.read(int(demo_path.stat().st_size * share)))
+    with short_demo.open("rb") as source:
+        path.write_bytes(source.read(int(short_demo.stat().st_size * share)))
     models["cut"] = str(path)
     with pytest.raises(ModelFileError):
         await load(host, "cut")
@@ -98,9 +108,9 @@ async def test_no_permission(host, models, tmp_path):
         await load(host, "secret")
 
 
-async def test_a_path_with_spaces_and_other_scripts(host, models, demo_path, tmp_path):
+async def test_a_path_with_spaces_and_other_scripts(host, models, short_demo, tmp_path):
     path = tmp_path / "моя модель 模型.gguf"
-    path.symlink_to(demo_path)
+    path.symlink_to(short_demo)
     models["spaced"] = str(path)
     assert (await answer(await load(host, "spaced"), chat("Hello", limit=2))).text
 

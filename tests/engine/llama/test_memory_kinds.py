@@ -86,8 +86,8 @@ def going_on(tokens: list[int], limit: int = 24) -> Request:
     return Request(tokens=tuple(tokens), sampling=Sampling(num_predict=limit, temperature=0.0))
 
 
-@pytest.mark.parametrize("length", [40, 400])
-@pytest.mark.parametrize("operation", [1, 7, 30, 45])
+# In the first operation and later, in one batch and in the first of several.
+@pytest.mark.parametrize(("operation", "length"), [(1, 40), (30, 40), (7, 400), (45, 400)])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 async def test_an_answer_after_a_cancelled_prefill_is_that_of_a_fresh_model(host, models, name, operation, length):
     prompt = FIRST + SECOND[:length]

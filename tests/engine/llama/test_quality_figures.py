@@ -25,10 +25,10 @@ F16, Q4_K_M = 1, 15
 
 
 @pytest.fixture(scope="module")
-def variants_of_demo(demo_path, tmp_path_factory):
+def variants_of_demo(short_demo, tmp_path_factory):
     """F16 of the demo model, and Q4_K_M of that."""
     folder = tmp_path_factory.mktemp("quality")
-    source = str(demo_path)
+    source = str(short_demo)
     for name, kind in (("F16", F16), ("Q4_K_M", Q4_K_M)):
         code = QUANTIZE.replace("= 7, True, 2", f"= {kind}, True, 2")
         target = str(folder / f"{name}.gguf")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import gguf
 import pytest
 
 from tests.engine.llama.conftest import answer, chat, load
-from tests.gguf_files import finish
+from tests.reliability.mutants import Parts, take_apart
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message, without_empty_answers
 from workbench.core.errors import CancelledError
@@ -22,31 +21,22 @@ from workbench.engine.switches import SHORT_OF_TIME, think_values, variables_of
 CAPITAL = chat("Name the capital of France.")
 
 
-def renamed(source: gguf.GGUFReader, target: Path, texts: dict[str, str], control: tuple[str, ...]) -> str:
+def renamed(source: Parts, target: Path, texts: dict[str, str], control: tuple[str, ...]) -> str:
     """A copy of a model in which some tokens have other texts, and are control tokens."""
-    writer = gguf.GGUFWriter(target, source.fields["general.architecture"].contents())
-    for key, field in source.fields.items():
-        if key.startswith("GGUF.") or key in {"general.architecture", *VOCABULARY}:
-            continue
-        kind = field.types[0]
-        writer.add_key_value(key, field.contents(), kind, field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
-    tokens, types, merges = (source.fields[key].contents() for key in VOCABULARY)
-    names = [texts.get(text, text) for text in tokens]
-    writer.add_token_list(names)
-    writer.add_token_types([3 if text in control else old for text, old in zip(names, types, strict=True)])
-    writer.add_token_merges(merges)
-    for tensor in source.tensors:
-        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-    finish(writer)
+    keys = {key.name.decode(): key for key in source.keys}
+    names = [texts.get(text.decode(errors="replace"), text) for text in keys[TOKENS].value]
+    types = [3 if text in control else old for text, old in zip(names, keys[TYPES].value, strict=True)]
+    changed = keys | {TOKENS: replace(keys[TOKENS], value=names), TYPES: replace(keys[TYPES], value=types)}
+    target.write_bytes(replace(source, keys=list(changed.values())).header() + source.data)
     return str(target)
 
 
-VOCABULARY = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
+TOKENS, TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 
 
 @pytest.fixture(scope="session")
 def control_files(demo_path, tmp_path_factory) -> dict[str, str]:
-    folder, demo = tmp_path_factory.mktemp("control"), gguf.GGUFReader(demo_path)
+    folder, demo = tmp_path_factory.mktemp("control"), take_apart(demo_path)
     tags = {"The": "[THINK]", "Ġis": "[/THINK]"}
     channel = {"The": "<|channel>", "ĠParis": "<channel|>", "Ġcapital": "thoughtĊ"}
     return {

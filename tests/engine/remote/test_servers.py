@@ -312,7 +312,7 @@ async def test_llama_server(llama_server, patient):
     engine = await ready(patient, llama_server)
     info = engine.info
     assert (info.backend, info.settings.num_ctx, info.model.name) == ("llama-server", 1024, "demo")
-    assert info.model.parameters == pytest.approx(134.5e6, rel=0.01)
+    assert info.model.parameters == pytest.approx(42.5e6, rel=0.01)
     events = await events_of(engine, question("Say hello. " * 40, num_predict=12, seed=4))
     end = events[-1]
     progress = [event for event in events if isinstance(event, PromptProgress)]
