@@ -479,6 +479,7 @@ def test_an_unexpected_failure_is_a_sentence(call, monkeypatch, name, json_too):
         "quantize": ["m", "Q4_0"],
         "settings": ["m"],
         "verify": ["m"],
+        "remove": ["m"],
     }
     needed |= {"export": ["last"], "import": ["f"], "modelfile": ["check"]}
     status, out, err = call(name, *needed.get(name, []), *["--json"] * json_too)
