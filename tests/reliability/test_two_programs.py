@@ -204,8 +204,8 @@ def test_two_programs_on_the_screen_and_commands_beside_them(tmp_path):
     assert not [*(home / "data" / "running").glob("*.lock")]
 
 
-async def test_two_quantizations_into_one_file(tmp_path, demo_path):
-    job = QuantizeJob(demo_path, tmp_path / "made.gguf", find_quant_type("Q8_0"), allow_requantize=True)
+async def test_two_quantizations_into_one_file(tmp_path, short_demo):
+    job = QuantizeJob(short_demo, tmp_path / "made.gguf", find_quant_type("Q8_0"), allow_requantize=True)
     found = await asyncio.gather(quantize(job), quantize(job), return_exceptions=True)
     (refused,) = (each for each in found if isinstance(each, BaseException))
     assert isinstance(refused, TargetError)
