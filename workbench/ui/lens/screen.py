@@ -97,7 +97,7 @@ class LensScreen(Screen[LensChoice | None]):
         Binding("down,j", "choose(1)", "Alternative below", id="lens.down", show=False,
                 tooltip="Choose the alternative below."),
         Binding("tab", "side", "Other list", id="lens.side", tooltip="Choose from the other model's alternatives."),
-        Binding("enter", "branch", "Go on with it", id="lens.branch",
+        Binding("enter", "branch", "Continue with it", id="lens.branch",
                 tooltip="Continue the conversation from the chosen alternative, in a branch."),
     ]
     # fmt: on

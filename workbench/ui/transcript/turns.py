@@ -52,7 +52,7 @@ class TurnLines(Lines, can_focus=True):
         Binding("r", "ask('regenerate')", "Again", id="turn.regenerate",
                 tooltip="Regenerate the answer in a new branch."),
         Binding("e", "ask('edit')", "Edit", id="turn.edit", tooltip="Edit this message and continue from there."),
-        Binding("g", "ask('continue')", "Go on", id="turn.continue", tooltip="Continue a truncated answer."),
+        Binding("g", "ask('continue')", "Continue", id="turn.continue", tooltip="Continue a truncated answer."),
         Binding("left,left_square_bracket", "ask('branch_before')", "Branch before", id="turn.branch_before",
                 show=False, tooltip="Go to the branch before this one."),
         Binding("right,right_square_bracket", "ask('branch_after')", "Branch after", id="turn.branch_after",
