@@ -8,8 +8,12 @@ from textual.css.errors import UnresolvedVariableError
 from textual.css.stylesheet import Stylesheet, StylesheetError, StylesheetParseError
 from textual.css.tokenizer import TokenError
 
+from tests.ui.fakes import FakeClock, app_on, settle
+from workbench.engine.scripted import ScriptedHost
 from workbench.ui import _compat
 from workbench.ui._compat import KeptStylesheet
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.prompt.prompt import Prompt
 
 SHEET = "Label { color: $ink; &:hover { color: $paper; } } .wide { width: 3fr; }"
 MISTAKES = (StylesheetError, StylesheetParseError, TokenError, UnresolvedVariableError)
@@ -87,3 +91,52 @@ def test_the_cache_is_bounded(parsed: list[str]) -> None:
     for number in range(_compat.THEMES_KEPT + 5):
         sheet(DARK | {"ink": f"#0000{number:02}"}).parse()
     assert len(_compat._parsed) == _compat.THEMES_KEPT
+
+
+def styles(app: WorkbenchApp) -> list[tuple[object, ...]]:
+    """The rules of every widget of the screen, and of its component classes."""
+    return [
+        (
+            node,
+            node._has_hover_style,
+            node.styles.base.css,
+            {name: each.base.css for name, each in sorted(node._component_styles.items())},
+        )
+        for node in app.screen.walk_children(with_self=True)
+    ]
+
+
+async def test_widgets_have_the_styles_of_textual(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+
+    def check() -> None:
+        ours, plain = styles(app), Stylesheet(variables=app.get_css_variables())
+        plain.source = app.stylesheet.source.copy()
+        plain.parse()
+        for node in app.screen.walk_children(with_self=True):
+            plain.apply(node)
+        assert ours == styles(app)
+
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        check()
+        for _ in range(2):
+            await pilot.hover(Prompt)
+            await pilot.press("ctrl+home", "tab")
+            app.chat.prompt.disabled = not app.chat.prompt.disabled
+            app.chat.transcript.toggle_class("-follows")
+            app.theme = "workbench-light" if app.theme == "workbench-dark" else "workbench-dark"
+            await settle(pilot)
+            check()
+        await pilot.press("f6")
+        await settle(pilot)
+        check()
+        await pilot.press("escape", "f5")
+        await settle(pilot)
+        check()
+        await pilot.press(*"9x")
+        await pilot.resize_terminal(80, 24)
+        await settle(pilot)
+        check()

@@ -18,6 +18,7 @@ from textual._styles_cache import StylesCache
 from textual.cache import LRUCache
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
 
 from workbench.ui.kit.graphemes import positioned
 
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from textual.binding import Binding
+    from textual.css.styles import RulesMap
     from textual.driver import Driver
     from textual.widget import Widget
+
+    _Path = tuple[object, ...]
+    _Matched = dict[_Path, tuple[RulesMap | None, tuple[bool, bool, bool, bool], _Path]]
 
 ESCAPE = "\x1b"
 ALT_ENTER, NEW_LINE = "\x1b\r", "\n"
@@ -41,6 +46,11 @@ THEMES_KEPT = 8
 """The number of themes whose parsed style sheets are cached."""
 SHEETS_KEPT = 256
 """The number of sheets that are cached for each theme; there is one for each class of widget and of screen."""
+
+STATES_KEPT = 32
+"""How many combinations of sheets are cached with the rules that they have for a place in the tree."""
+PLACES_KEPT = 1024
+"""The most places that are cached for each of them."""
 
 # Textual caches these styles by the object that asks for them as well: up to 1,024 removed widgets stayed in memory,
 # with their rows. The colours alone decide.
@@ -139,15 +149,69 @@ def bindings_of(widget: Widget, key: str) -> Sequence[Binding]:
 
 
 class KeptStylesheet(Stylesheet):
-    """Parses the same text with the same variables once in a process.
+    """Parses the same text with the same variables once in a process, and finds the rules of a place in the tree once.
 
     Textual parses every sheet again whenever the variables are set, even to the same values: twice before the first
-    screen is drawn, and all sheets of all screens for each theme that is tried.
+    screen is drawn, and all sheets of all screens for each theme that is tried. It matches the rules against every
+    widget and every component class of it: when it is mounted, and again whenever its screen is shown or a class of
+    what holds it changes.
     """
 
     def __init__(self, *, variables: dict[str, str] | None = None) -> None:
         super().__init__(variables=variables)
         self._parse_cache = _parsed_with(self._variables)
+        self._matched_map: dict[str, list[RuleSet]] | None = None
+        self._matched: _Matched = {}
+        self._path: _Path = ()
+        self._components_keep = True
+        """Whether the styles of the component classes depend on nothing but the path."""
+
+    def apply(
+        self, node: DOMNode, *, animate: bool = False, cache: dict[tuple[Any, ...], RulesMap] | None = None
+    ) -> None:
+        if self._matched_map is not self.rules_map:
+            self._matched_map, self._matched = self.rules_map, _matched_by(self.rules)
+        is_component = type(node) is DOMNode
+        # A component class belongs to the widget that was the last one here.
+        path = (*self._path, node.classes) if is_component else _path(node)
+        if known := self._matched.get(path):
+            rules, flags, path = known
+        if not is_component:
+            self._path = path
+        if known:
+            node._has_hover_style, node._has_focus_within, node._has_order_style, node._has_odd_or_even = flags
+            if rules is not None and vars(node).get("_rules_now") is rules:
+                # What it inherits may have changed.
+                node.notify_style_update()
+            elif rules is not None:
+                self.replace_rules(node, rules, animate=animate)
+            self._process_component_classes(node)
+            return
+        found: dict[tuple[Any, ...], RulesMap] = {}
+        super().apply(node, animate=animate, cache=found)
+        if node._has_focus_within or node._has_order_style or node._has_odd_or_even:
+            # The place of the focus below it, and the nodes beside it, are no part of the path.
+            self._components_keep = False
+            return
+        if len(self._matched) >= PLACES_KEPT:
+            self._matched.clear()
+        flags = node._has_hover_style, False, False, False
+        self._matched[path] = next(iter(found.values()), None), flags, path
+
+    @classmethod
+    def replace_rules(cls, node: DOMNode, rules: RulesMap, animate: bool = False) -> None:
+        super().replace_rules(node, rules, animate)
+        vars(node)["_rules_now"] = rules
+
+    def _process_component_classes(self, node: DOMNode) -> None:
+        if type(node) is DOMNode:
+            return
+        state, place = vars(node), (self._rules_map, self._path)
+        if (before := state.get("_components_of")) and before[0] is place[0] and before[1] is place[1]:
+            return
+        self._components_keep = True
+        super()._process_component_classes(node)
+        state["_components_of"] = place if self._components_keep else None
 
     def set_variables(self, variables: dict[str, str]) -> None:
         # The base class clears the cache, which other sheets share.
@@ -157,6 +221,33 @@ class KeptStylesheet(Stylesheet):
 
     def reparse(self) -> None:
         self.parse()
+
+
+def _path(node: DOMNode) -> _Path:
+    """All that the rules of a node may depend on: the classes and states of it and of what holds it."""
+    path: list[object] = []
+    holder: object = node
+    while isinstance(holder, DOMNode):
+        state = vars(holder)
+        # A state that was never read is not set yet, and false.
+        states = tuple(bool(state.get(name)) for name in _STATES)
+        path += (type(holder), holder._id, holder.classes, states, getattr(holder, "can_focus", None))
+        if holder._parent is None:
+            path.append(frozenset(holder.get_pseudo_classes()))
+        holder = holder._parent
+    return tuple(path)
+
+
+_STATES = "_reactive_mouse_hover", "_reactive_has_focus", "_reactive_disabled"
+_matches: LRUCache[tuple[int, ...], tuple[list[RuleSet], _Matched]] = LRUCache(STATES_KEPT)
+"""What was matched, by the identities of all rules, which it holds."""
+
+
+def _matched_by(rules: list[RuleSet]) -> _Matched:
+    key = tuple(map(id, rules))
+    if (kept := _matches.get(key)) is None:
+        kept = _matches[key] = list(rules), {}
+    return kept[1]
 
 
 _parsed: LRUCache[frozenset[tuple[str, str]], LRUCache[tuple, list[RuleSet]]] = LRUCache(THEMES_KEPT)

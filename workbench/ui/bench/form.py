@@ -95,6 +95,7 @@ class BenchInput(Horizontal):
     def __init__(self, field: BenchField) -> None:
         super().__init__(id=field.id, classes="-wide" if field.wide else None)
         self.field = field
+        self._checked: str | None = None
 
     def compose(self) -> ComposeResult:
         yield Label(self.field.label, classes="bench-name", markup=False)
@@ -109,12 +110,16 @@ class BenchInput(Horizontal):
     def text(self) -> str:
         return self.input.value
 
-    def check(self) -> None:
-        """Mark an error, or show the meaning of the value."""
+    def check(self) -> bool:
+        """Mark an error, or show the meaning of the value. Returns whether it is another value than before."""
+        if self.text == self._checked:
+            return False
+        self._checked = self.text
         wrong = bool(problem_of(self.field, self.text))
         self.set_class(wrong, "-wrong")
         self.set_class(not wrong and self.text.strip() != self.field.default, "-set")
         self.note.update("✗ see below" if wrong else note_of(self.field, self.text))
+        return True
 
 
 class BenchForm(Vertical):
@@ -183,10 +188,10 @@ class BenchForm(Vertical):
     def _check(self, event: Input.Changed) -> None:
         event.stop()
         line = event.input.parent
-        if isinstance(line, BenchInput):
-            line.check()
+        # A new field reports its first value, too.
+        if isinstance(line, BenchInput) and line.check():
             self._show_hint(line)
-        self.post_message(self.Changed())
+            self.post_message(self.Changed())
 
     @on(Input.Submitted)
     def _submit(self, event: Input.Submitted) -> None:

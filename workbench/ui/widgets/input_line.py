@@ -30,7 +30,10 @@ class InputLine(Input, inherit_bindings=False):
         value: str = "",
         suggester: Suggester | None = None,
     ) -> None:
-        super().__init__(value, placeholder, suggester=suggester, id=widget_id, classes=classes, compact=True)
+        # Without a validator, a validation only sets a class, for which the line is styled again.
+        super().__init__(
+            value, placeholder, suggester=suggester, validate_on=(), id=widget_id, classes=classes, compact=True
+        )
         self.cursor_blink = False
 
 
