@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -152,18 +153,23 @@ async def test_lists_make_a_grid_and_depths_are_plotted(host: ScriptedHost, cloc
         ("n_batch", "", "-b cannot be ''"),
     ],
 )
-async def test_nonsense_is_told_at_the_field(
-    host: ScriptedHost, clock: FakeClock, bench: FakeBench, name: str, text: str, said: str
-) -> None:
+def test_nonsense_is_blamed_on_its_field(name: str, text: str, said: str) -> None:
+    with pytest.raises(PlanError, match=re.escape(said)) as caught:
+        plan_of("tests", ["a"], {name: text})
+    assert caught.value.field == name
+
+
+async def test_nonsense_is_told_at_the_field(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
     async with bench_on(host, clock, bench=bench) as (app, pilot):
-        put(app, name, text)
-        await pilot.press("f9")
-        await settle(pilot)
-        assert said in hint(app)
-        field = app.screen.query_one(f"#bench-{name}", BenchInput)
-        assert field.has_class("-wrong")
-        assert app.focused is field.input
-        assert not bench.bench_runs.records
+        for name, text, said in (("n_batch", "", "-b cannot be ''"), ("n_prompt", "abc", "-p cannot be 'abc'")):
+            put(app, name, text)
+            await pilot.press("f9")
+            await settle(pilot)
+            assert said in hint(app)
+            field = app.screen.query_one(f"#bench-{name}", BenchInput)
+            assert field.has_class("-wrong")
+            assert app.focused is field.input
+            assert not bench.bench_runs.records
 
 
 async def test_without_a_model_nothing_begins(host: ScriptedHost, clock: FakeClock) -> None:

@@ -21,7 +21,7 @@ from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.markdown.streaming import StreamingDocument
 from workbench.ui.transcript.answer import AnswerTurn
 
-SHORT, FACTOR = 320, 3
+SHORT, FACTOR = 240, 3
 WIDTH, PIECE = 20, 20
 
 SHAPES: dict[str, Callable[[int], str]] = {
@@ -137,7 +137,7 @@ def answered(text: str) -> None:
 
 
 def test_an_answer_below_many_thoughts_takes_no_more_work(app: App[None]) -> None:
-    text, longer = "word\n" * 500, "word\n" * 1_500
+    text, longer = "word\n" * 300, "word\n" * 900
     answered(text)
     assert work(lambda: answered(longer)) <= 4.5 * work(lambda: answered(text))
 
