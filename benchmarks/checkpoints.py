@@ -73,9 +73,11 @@ class Talk:
         engine: Any = loop.run_until_complete(host.open("toy", load, lambda _: None, CancelToken()))
         self._engine, self._model, self.tokens = engine, engine._model, 0
         self._spent = Spent()
-        memory, known = self._model.memory, engine._known
+        known = engine._slots._free[0]
+        self._slot = known.slot
         known.prepare = self._spent.measured("prefill", known.prepare)
-        self._model.prefill = self._spent.measured("prefill", self._model.prefill)
+        self._model.compute = self._spent.measured("prefill", self._model.compute)
+        memory = self._slot.memory
         memory.take_checkpoint = self._spent.measured("checkpoints", memory.take_checkpoint)
 
     def _ask(self, *messages: Message) -> float:
@@ -102,17 +104,17 @@ class Talk:
 
         `again` forgets everything before both.
         """
-        self._model.forget()
+        self._slot.forget()
         taken, messages = 0.0, list[Message]()
         for number in range(TURNS):
             messages.append(Message("user", f"{number}. {QUESTION}"))
             self._ask(*messages)
             taken += self._spent.ms["checkpoints"]
             messages.append(Message("assistant", ANSWER))
-        found = {"checkpoints": taken, "MiB of checkpoints": self._model.memory.checkpoints.size_bytes / 2**20}
+        found = {"checkpoints": taken, "MiB of checkpoints": self._slot.memory.checkpoints.size_bytes / 2**20}
         for what, question in (("regenerate", messages[-2]), ("edit", Message("user", f"{TURNS - 1}. Why?"))):
             if again:
-                self._model.forget()
+                self._slot.forget()
             found[what] = self._ask(*messages[:-2], question)
         return found
 

@@ -11,6 +11,7 @@ SPLIT_MODES = ("layer", "row", "none")
 KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 LOAD_MODES = ("mmap", "mlock", "mmap+mlock", "dio", "none", "auto")
 """The ways in which a file is read, by llama.cpp's names; `dio` is direct I/O."""
+MOST_PARALLEL = 64
 _MAPPED = frozenset({"mmap", "mmap+mlock", "auto"})
 
 
@@ -21,6 +22,7 @@ class LoadSettings:
     num_ctx: int = 0
     num_batch: int = 512
     num_ubatch: int = 512
+    num_parallel: int = 1
     num_gpu: int = -1
     num_cpu_moe: int = 0
     override_tensor: tuple[str, ...] = ()
@@ -67,6 +69,9 @@ def load_parameters() -> Sequence[Parameter]:
         Parameter("num_ubatch", "Micro-batch size", "int", load.num_ubatch,
                   "Prompt tokens in one graph, at most the batch size; a larger one takes more memory.",
                   1, 65536, reload=True, in_modelfile=False),
+        Parameter("num_parallel", "Answers at once", "int", load.num_parallel,
+                  "Answers computed together, each with the whole context: each takes a KV cache of its own.",
+                  1, MOST_PARALLEL, reload=True, in_modelfile=False),
         Parameter("num_gpu", "GPU layers", "int", load.num_gpu,
                   "Layers offloaded to the GPU; -1 is as many as fit, 0 is none.", -1, 100000, reload=True),
         Parameter("num_cpu_moe", "Experts on the CPU", "int", load.num_cpu_moe,

@@ -36,6 +36,9 @@ class FitQuestion:
     """Load settings to evaluate."""
 
     n_ctx: int
+    """Context length in tokens, of each sequence."""
+    sequences: int = 1
+    """Sequences that are computed together, each with a cache of its own."""
     ubatch: int = 512
     """Prompt tokens in one graph at most."""
     type_k: str = "f16"
@@ -194,6 +197,7 @@ class FitModel:
             overrides=load.override_tensor,
             kv_on_gpus=load.offload_kqv,
             full_window=load.swa_full,
+            sequences=load.num_parallel,
         )
 
     def price(self, question: FitQuestion, room: Room) -> Fit:
@@ -321,7 +325,9 @@ def _used(question: FitQuestion, room: Room) -> Room:
 
 def _settings(question: FitQuestion) -> CacheSettings:
     return CacheSettings(
-        n_ctx=question.n_ctx,
+        n_ctx=question.n_ctx * question.sequences,
+        sequences=question.sequences,
+        unified=question.sequences == 1,
         type_k=question.type_k,
         type_v=question.type_v,
         ubatch=question.ubatch,

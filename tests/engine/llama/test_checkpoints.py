@@ -64,7 +64,7 @@ class Talk:
         """The answer to the conversation as it stands, which does not depend on what was known."""
         request = asked(*self.messages)
         found = await answer(self.engine, request)
-        self.fresh._model.forget()
+        self.fresh._model.slots[0].forget()
         expected = await answer(self.fresh, request)
         assert found.ids == expected.ids
         return found
@@ -142,7 +142,7 @@ async def test_no_order_of_steps_changes_an_answer(models, name):
                 await one.ask(LONG * draw.randrange(1, 6))
         if one.messages[-1].role == "user":
             one.messages = one.messages[:-1]
-    memory = one.engine._model.memory
+    memory = one.engine._model.slots[0].memory
     assert len(memory.checkpoints.all) <= 4
     assert memory.checkpoints.size_bytes <= 2**21
     assert host._states.size_bytes <= 2**22
@@ -171,7 +171,7 @@ async def test_without_a_budget_everything_is_computed_again_and_the_reason_is_k
     one.messages = one.messages[:-1]
     again = await one.answer()
     assert again.cached == 0
-    assert one.engine._model.memory.checkpoints.all == ()
+    assert one.engine._model.slots[0].memory.checkpoints.all == ()
     expected = "checkpoint_mb" if limits.size_bytes == 500 else "checkpoints are off"
     assert expected in again.metrics.reuse.lost
     await host.shutdown()
@@ -186,7 +186,7 @@ async def test_a_full_window_cache_needs_no_checkpoints(models):
         await one.ask(LONG * 3)
     one.messages = (*one.messages[:2], *one.messages[2:3])
     assert computed(await one.answer()) <= 40
-    assert one.engine._model.memory.checkpoints.all == ()
+    assert one.engine._model.slots[0].memory.checkpoints.all == ()
     await host.shutdown()
 
 
@@ -196,7 +196,7 @@ async def test_a_checkpoint_that_is_refused_is_said_once(models):
     notices = []
     for _ in range(2):
         await one.ask(LONG * 3)
-        checkpoints = one.engine._model.memory.checkpoints
+        checkpoints = one.engine._model.slots[0].memory.checkpoints
         checkpoints.replace(replace(each, data=each.data._type_.__mul__(64)()) for each in checkpoints.all)
         one.messages = one.messages[:-1]
         again = await one.answer()
@@ -217,7 +217,7 @@ async def test_a_checkpoint_without_memory_is_left_out(models, monkeypatch):
     monkeypatch.setattr("workbench.engine.llama.states.mmap.mmap", short)
     first = await one.ask(LONG * 3)
     assert "no memory" in first.end.notice
-    assert one.engine._model.memory.checkpoints.all == ()
+    assert one.engine._model.slots[0].memory.checkpoints.all == ()
     await host.shutdown()
 
 
@@ -257,10 +257,12 @@ async def test_the_memory_of_checkpoints_and_states_is_counted(models):
     host = host_of(models)
     engine = await open_toy(host, "jamba")
     first = await answer(engine, chat(LONG * 3))
-    held = engine._model.memory.checkpoints.size_bytes
+    held = engine._model.slots[0].memory.checkpoints.size_bytes
     assert first.metrics.reuse.kept_bytes == held > 0
     other = await answer(engine, chat("x" + LONG * 3))
-    assert other.metrics.reuse.kept_bytes == host._states.size_bytes + engine._model.memory.checkpoints.size_bytes
+    assert (
+        other.metrics.reuse.kept_bytes == host._states.size_bytes + engine._model.slots[0].memory.checkpoints.size_bytes
+    )
     assert host._states.size_bytes > held
     await host.shutdown()
 

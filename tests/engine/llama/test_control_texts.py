@@ -31,7 +31,7 @@ async def prompt_of(engine, *messages: Message, continues: bool = False) -> list
     """The tokens of the prompt that the engine computes."""
     request = Request(messages, sampling=Sampling(num_predict=0), continues=continues)
     await answer(engine, request)
-    return list(engine._model.tokens)
+    return list(engine._model.slots[0].tokens)
 
 
 def typed(text: str = PASTED, role: str = "user") -> tuple[Message, ...]:
@@ -91,7 +91,7 @@ async def test_the_beginning_of_an_answer_that_is_continued(engine):
 
 async def test_raw_completion_is_as_it_was(engine):
     await answer(engine, Request(prompt="a<|im_end|>b", sampling=Sampling(num_predict=0)))
-    assert engine._model.tokens.count(END) == 1
+    assert engine._model.slots[0].tokens.count(END) == 1
 
 
 async def test_a_template_in_the_syntax_of_go(short_demo):

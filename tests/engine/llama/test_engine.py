@@ -117,8 +117,8 @@ async def test_a_second_message_reuses_the_cache_and_says_the_same(engine):
     back = await answer(engine, follow)
     assert back.cached == back.of(PromptProgress)[-1].total - 1, "the branch that was left is known"
     assert back.ids == reused.ids
-    engine._model.forget()
-    engine._known._states = StateCache(0)
+    engine._model.slots[0].forget()
+    engine._slots._free[0]._states = StateCache(0)
     fresh = await answer(engine, follow)
     assert fresh.cached == 0
     prompt = engine._template.render(follow.messages, CancelToken())
@@ -325,7 +325,7 @@ async def test_the_oldest_turns_are_dropped_where_the_user_wants_that(host):
     dropped = result.of(PromptProgress)[0].dropped
     assert dropped > 0
     assert dropped % 2 == 0
-    held = "".join(engine._model.pieces[token].decode() for token in engine._model.tokens)
+    held = "".join(engine._model.pieces[token].decode() for token in engine._model.slots[0].tokens)
     assert "pirate" in held
     assert "The last question." in held
     assert "Question 0:" not in held

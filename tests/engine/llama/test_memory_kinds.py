@@ -148,7 +148,7 @@ async def test_positions_that_disagree_are_forgotten(host, models, name):
     await answer(engine, raw(FIRST, limit=1))
     # Something that the program does not know of was computed.
     api.llama_decode(engine._model.native, api.llama_batch_get_one((api.llama_token * 1)(5), 1))
-    assert engine._model.memory.save_state() is None
+    assert engine._model.slots[0].memory.save_state() is None
     after = await answer(engine, raw(FIRST + SECOND))
     assert after.cached == 0
     assert after.ids == await fresh_answer(models, name, raw(FIRST + SECOND))
@@ -196,7 +196,7 @@ async def test_a_state_that_cannot_be_truncated_does_not_replace_a_prefix_that_c
     await engine.close()
     engine = await open_toy(host, name)
     await answer(engine, raw(FIRST, limit=0))
-    held = len(engine._model.tokens)
+    held = len(engine._model.slots[0].tokens)
     # The kept state shares more, but goes on differently.
     after = await answer(engine, raw(FIRST + SECOND[:40] + "x"))
     assert after.cached == held
@@ -211,7 +211,7 @@ async def test_a_state_that_is_refused_leaves_the_current_prefix(host, models, n
     await engine.close()
     engine = await open_toy(host, name)
     await answer(engine, raw(FIRST, limit=0))
-    held = len(engine._model.tokens)
+    held = len(engine._model.slots[0].tokens)
     states = host._states
     ((key, state),) = states._states.items()
     if damage == "emptied":
@@ -219,7 +219,7 @@ async def test_a_state_that_is_refused_leaves_the_current_prefix(host, models, n
     elif damage == "shortened":
         state = replace(state, data=(state.data._type_ * 64)(*state.data[:64]))
     else:
-        engine._model.memory.n_ctx = len(state.tokens)
+        engine._model.slots[0].memory.n_ctx = len(state.tokens)
     states._states[key] = state
     request = raw(FIRST + SECOND + "x" if damage != "too long for the context" else FIRST + SECOND[:-20], limit=4)
     after = await answer(engine, request)
@@ -235,4 +235,4 @@ async def test_choices_have_the_same_probability_in_any_order(host, models, name
     other, _ = await engine.rank(Request(prompt=FIRST * 4), choices[1::-1], CancelToken())
     assert first == pytest.approx(third, abs=1e-3)
     assert second == pytest.approx(other, abs=1e-3)
-    assert engine._model.memory.checkpoints.all
+    assert engine._model.slots[0].memory.checkpoints.all

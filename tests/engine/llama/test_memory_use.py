@@ -63,6 +63,6 @@ def test_nothing_is_known_where_llama_cpp_said_nothing():
 async def test_a_kept_state_leaves_no_gap_in_the_heap(engine):
     await answer(engine, Request(tokens=tuple(range(1000, 1320)), sampling=Sampling(num_predict=1)))
     before = heap_use().handed_out
-    kept = [engine._model.memory.save_state() for _ in range(8)]
+    kept = [engine._model.slots[0].memory.save_state() for _ in range(8)]
     assert sum(state.size_bytes for state in kept) > 6 * MIB
     assert heap_use().handed_out < before + MIB

@@ -214,39 +214,21 @@ async def test_a_job_of_a_line_that_fails_lets_the_next_one_run(caplog):
     assert "broken" in caplog.text
 
 
-async def test_a_waiting_job_that_is_interrupted_ends_before_those_that_it_waits_for():
-    runtime = Runtime(turn_ns=0)
-    line, ended, aborted = JobLine(runtime), [], []
-    stop = threading.Event()
+async def test_a_line_knows_its_first_and_its_last_job():
+    runtime = Runtime()
+    line, stop = JobLine(runtime), threading.Event()
 
     def first(_: Job):
         while not stop.is_set():
             yield
-        ended.append("first")
 
-    def waiting(_: Job):
-        yield
-        ended.append("waiting")
-        stop.set()
-
-    running, job = line.submit(first), line.submit(waiting)
-    line.interrupt(job, lambda: aborted.append("waiting"))
+    running = line.submit(first)
+    assert line.is_first(running)
+    assert line.is_last(running)
+    waiting = line.submit(first)
+    assert not line.is_first(waiting)
+    assert not line.is_last(running)
+    stop.set()
     await runtime.run(nothing, line)
-    assert ended == ["waiting", "first"]
-    line.interrupt(job, lambda: aborted.append("ended"))
-    line.interrupt(running, lambda: aborted.append("ended"))
-    assert not aborted
-
-
-async def test_only_the_job_that_runs_is_aborted():
-    runtime = Runtime()
-    line, aborted = JobLine(runtime), threading.Event()
-
-    def first(_: Job):
-        while not aborted.is_set():
-            yield
-
-    job = line.submit(first)
-    line.interrupt(job, aborted.set)
-    await runtime.run(nothing, line)
-    assert aborted.is_set()
+    assert not line.is_first(running)
+    assert not line.is_last(waiting)

@@ -44,7 +44,7 @@ async def test_a_long_call_releases_the_interpreter_lock(large_vocabulary, sampl
 
         settings = LoadSettings(num_ctx=256, num_thread=1, num_batch=64, num_gpu=0)
         model = Model(str(large_vocabulary), settings, lambda _: None, CancelToken())
-        model.prefill([1, 2, 3])
+        model.slots[0].compute([1, 2, 3])
         sampler = Sampler(sampling, model.vocabulary, 256, [1, 2, 3])
         turns, running = 0, True
 

@@ -119,8 +119,8 @@ async def test_it_chooses_what_the_chain_of_llama_cpp_chooses(toy, case):
             it = Sampling(**{"seed": seed, **CASES[case]})
             written = []
             for way in ("ours", "theirs"):
-                model.forget()
-                model.prefill(PROMPT)
+                model.slots[0].forget()
+                model.slots[0].compute(PROMPT)
                 if way == "ours":
                     sampler = Sampler(it, model.vocabulary, N_CTX, PROMPT)
                     draw, close = sampler.sample, sampler.close
@@ -138,7 +138,7 @@ async def test_it_chooses_what_the_chain_of_llama_cpp_chooses(toy, case):
                 tokens = []
                 for _ in range(STEPS):
                     tokens.append(draw(model.native))
-                    model.decode(tokens[-1])
+                    model.slots[0].compute(tokens[-1:])
                 close()
                 written.append(tokens)
             found.append((written[0], written[1]))

@@ -18,7 +18,7 @@ from workbench.engine.formats.answer_format import check_format, guided, matcher
 from workbench.engine.llama import native
 from workbench.engine.llama.model import Model
 from workbench.engine.llama.native import Pointer
-from workbench.engine.llama.runtime import Job, wait_for
+from workbench.engine.llama.runtime import Clock, wait_for
 from workbench.engine.llama.sampler import Logits, Sampler, Tokens
 from workbench.engine.llama.vocabulary import CONTROL, Vocabulary
 from workbench.engine.text import AnswerText
@@ -80,7 +80,7 @@ def _tokenizer(vocabulary: Vocabulary, pieces: native.PieceCache) -> Generator[N
     return words.made
 
 
-def matcher_of(job: Job, request: Request, model: Model) -> Generator[None, None, LLMatcher | None]:
+def matcher_of(job: Clock, request: Request, model: Model) -> Generator[None, None, LLMatcher | None]:
     """What the format of a request allows, at the beginning of its answer; None where there is no format.
 
     Raises:
@@ -128,8 +128,8 @@ class FormatSampler:
         self._all = np.arange(size, dtype=np.int32)
         self._mask = np.zeros((size + 31) // 32, dtype=np.int32)
 
-    def sample(self, ctx: Pointer) -> int:
-        """The next token; `END` where nothing can follow.
+    def sample(self, ctx: Pointer, output: int = -1) -> int:
+        """The next token, as `Sampler.sample` says; `END` where nothing can follow.
 
         Raises:
             FormatError: The grammar has become too complex.
@@ -137,7 +137,7 @@ class FormatSampler:
         if self._begun and self._matcher.is_stopped():
             _check(self._matcher)
             return END
-        logits = self._sampler.logits(ctx)
+        logits = self._sampler.logits(ctx, output)
         token = self._sampler.choose(logits, self._all)
         token = self._constrained(logits, token) if self._begun else self._begin(logits, token)
         self._sampler.accept(token)

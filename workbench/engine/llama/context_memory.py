@@ -1,4 +1,4 @@
-"""The tokens that a context of llama.cpp holds: cut, saved and restored. Runs in the runtime's thread.
+"""The tokens that a sequence of a context holds: cut, saved and restored. Runs in the runtime's thread.
 
 What can be cut depends on the layers. Full attention keeps keys and values of every token, and its end can be dropped.
 A sliding window at its true size keeps those of the latest tokens: it can be cut while the window before the cut is
@@ -16,9 +16,6 @@ from workbench.engine.llama.checkpoints import Checkpoint, Checkpoints
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.states import SequenceState, common_prefix, new_buffer
 
-SEQUENCE: Final = 0
-"""The one sequence of the context."""
-
 APART = 16
 """Tokens between two checkpoints, at least: fewer are computed again in less time than a copy is worth."""
 
@@ -30,16 +27,25 @@ _PARTIAL: Final = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
 
 
 class ContextMemory:
-    """The memory of the native context `ctx` of `model`, of at most `n_ctx` tokens.
+    """The memory that one sequence has in the native context `ctx` of `model`: at most `n_ctx` tokens.
 
     `full_window` says whether layers with a sliding window keep the whole context.
     """
 
     def __init__(
-        self, ctx: Pointer, model: Pointer, n_ctx: int, checkpoints: Checkpoints, *, full_window: bool
+        self,
+        ctx: Pointer,
+        model: Pointer,
+        n_ctx: int,
+        checkpoints: Checkpoints,
+        *,
+        full_window: bool,
+        sequence: int = 0,
     ) -> None:
         self._ctx = ctx
+        self.sequence = sequence
         self._memory = api.llama_get_memory(ctx)
+        self._alone: bool = api.llama_n_seq_max(ctx) == 1
         self.n_ctx = n_ctx
         self.tokens: list[int] = []
         """The tokens that it holds; always the same list."""
@@ -60,12 +66,16 @@ class ContextMemory:
     @property
     def length(self) -> int:
         """The length of the sequence in tokens, as llama.cpp counts it."""
-        last: int = api.llama_memory_seq_pos_max(self._memory, SEQUENCE)
+        last: int = api.llama_memory_seq_pos_max(self._memory, self.sequence)
         return last + 1
 
     def forget(self) -> None:
-        """Empty the context."""
-        api.llama_memory_clear(self._memory, True)
+        """Empty the sequence."""
+        if self._alone:
+            # With the data: what a failed step has written may be no number, and would spread through masked cells.
+            api.llama_memory_clear(self._memory, True)
+        else:
+            api.llama_memory_seq_rm(self._memory, self.sequence, -1, -1)
         self.tokens.clear()
         self.checkpoints.cut(0)
 
@@ -88,7 +98,7 @@ class ContextMemory:
             # Of a window, the state has no more than its width.
             first = max(0, len(state.tokens) - self._window) if self._window else 0
             return self._keepable(state.tokens, tokens, first, state.checkpoints)
-        first = api.llama_memory_seq_pos_min(self._memory, SEQUENCE)
+        first = api.llama_memory_seq_pos_min(self._memory, self.sequence)
         return self._keepable(self.tokens, tokens, first, self.checkpoints.all)
 
     def _keepable(
@@ -114,9 +124,9 @@ class ContextMemory:
         return "checkpoint" if self.go_back(shared) else "nothing"
 
     def _cut(self, length: int) -> bool:
-        if not self._can_cut(length, api.llama_memory_seq_pos_min(self._memory, SEQUENCE)):
+        if not self._can_cut(length, api.llama_memory_seq_pos_min(self._memory, self.sequence)):
             return False
-        if not api.llama_memory_seq_rm(self._memory, SEQUENCE, length, -1):
+        if not api.llama_memory_seq_rm(self._memory, self.sequence, length, -1):
             return False
         del self.tokens[length:]
         self.checkpoints.cut(length)
@@ -141,9 +151,9 @@ class ContextMemory:
 
     def _restore(self, checkpoint: Checkpoint) -> bool:
         size = checkpoint.size_bytes
-        read = api.llama_state_seq_set_data_ext(self._ctx, checkpoint.data, size, SEQUENCE, _PARTIAL)
+        read = api.llama_state_seq_set_data_ext(self._ctx, checkpoint.data, size, self.sequence, _PARTIAL)
         # Layers with full attention still have all tokens.
-        cut = read == size and api.llama_memory_seq_rm(self._memory, SEQUENCE, checkpoint.length, -1)
+        cut = read == size and api.llama_memory_seq_rm(self._memory, self.sequence, checkpoint.length, -1)
         return bool(cut) and self.length == checkpoint.length
 
     # Checkpoints
@@ -169,7 +179,7 @@ class ContextMemory:
         held = len(self.tokens)
         if not self._wants_one_at(held, APART if wanted else FAR_APART) or self.length != held:
             return
-        self.checkpoint_bytes = api.llama_state_seq_get_size_ext(self._ctx, SEQUENCE, _PARTIAL)
+        self.checkpoint_bytes = api.llama_state_seq_get_size_ext(self._ctx, self.sequence, _PARTIAL)
         if self.checkpoints.wants(self.checkpoint_bytes):
             data = self._copied(self.checkpoint_bytes, _PARTIAL)
             if data is not None:
@@ -184,7 +194,7 @@ class ContextMemory:
         except OSError:
             self._problem = "There was no memory to keep a state of the model: later prompts may be computed again."
             return None
-        return data if api.llama_state_seq_get_data_ext(self._ctx, data, size, SEQUENCE, flags) == size else None
+        return data if api.llama_state_seq_get_data_ext(self._ctx, data, size, self.sequence, flags) == size else None
 
     # Whole states
 
@@ -193,14 +203,14 @@ class ContextMemory:
         """Size of the state that `save_state` would copy, in bytes; 0 for an empty context."""
         if not self.tokens:
             return 0
-        size: int = api.llama_state_seq_get_size_ext(self._ctx, SEQUENCE, _WHOLE)
+        size: int = api.llama_state_seq_get_size_ext(self._ctx, self.sequence, _WHOLE)
         return size + self.checkpoints.size_bytes
 
     def save_state(self) -> SequenceState | None:
         """A copy of the context; None where it is empty or in doubt, or it cannot be copied."""
         if not self.tokens or self.length != len(self.tokens):
             return None
-        size: int = api.llama_state_seq_get_size_ext(self._ctx, SEQUENCE, _WHOLE)
+        size: int = api.llama_state_seq_get_size_ext(self._ctx, self.sequence, _WHOLE)
         data = self._copied(size, _WHOLE)
         return None if data is None else SequenceState(tuple(self.tokens), data, self.checkpoints.all)
 
@@ -215,7 +225,7 @@ class ContextMemory:
     def _load(self, state: SequenceState) -> bool:
         self.forget()
         size = len(state.data)
-        read = api.llama_state_seq_set_data_ext(self._ctx, state.data, size, SEQUENCE, _WHOLE)
+        read = api.llama_state_seq_set_data_ext(self._ctx, state.data, size, self.sequence, _WHOLE)
         if read != size or self.length != len(state.tokens):
             self._problem = "llama.cpp refused a saved state: the prompt was computed again."
             self.forget()

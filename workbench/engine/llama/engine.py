@@ -12,10 +12,11 @@ from workbench.core.errors import EngineError, TemplateError
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo
 from workbench.engine.formats.verdict import judged
+from workbench.engine.llama.continuous_batching import AnswerLine
 from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Model
-from workbench.engine.llama.prefix_reuse import PrefixReuse
+from workbench.engine.llama.prefix_reuse import Slots
 from workbench.engine.llama.prompt import PromptTokens
 from workbench.engine.llama.ranking import Ranking
 from workbench.engine.llama.runtime import Job, JobLine, Step, shared_runtime
@@ -25,7 +26,7 @@ from workbench.engine.outbox import Outbox, RunningAnswers
 
 
 class LlamaEngine(Engine):
-    """One open model. Requests that come while it works wait for their turn.
+    """One open model. Answers that come while it works are computed together as far as there are slots, or wait.
 
     `template` may be the reason why there is none; `controls` are texts that only it may use as tokens. `states` keeps
     the KV cache after `close`, where `state_key` identifies this model with these load settings. `on_closed` is called
@@ -48,20 +49,19 @@ class LlamaEngine(Engine):
         self.info = info
         self._template = template
         self._controls = controls
-        self._known = PrefixReuse(model, states, state_key)
+        self._slots = Slots(model, states, state_key)
         self._on_closed = on_closed
         self._answers = RunningAnswers()
         self._line = JobLine(shared_runtime)
+        self._answer_line = AnswerLine(shared_runtime, self._line, model)
 
     @override
     def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
         def start(outbox: Outbox) -> None:
-            generation = Generation(
-                self._model, request, self._template, self._controls, self._known.prepare, cancel, outbox
-            )
-            job = self._line.submit(generation.steps)
+            generation = Generation(self._model, request, self._template, self._controls, self._slots, cancel, outbox)
+            lane = self._answer_line.submit(generation.steps)
             # A waiting answer ends without touching the model, and must not abort another's work.
-            cancel.on_set(lambda: self._line.interrupt(job, self._model.abort))
+            cancel.on_set(lambda: self._answer_line.interrupt(lane))
 
         return judged(self._answers.stream(start, cancel), request)
 
@@ -77,13 +77,14 @@ class LlamaEngine(Engine):
             found: list[float] = []
             # It may have been closed while this waited, or between two steps.
             self._answers.check_open()
-            self._model.forget()
-            for start in range(0, len(tokens) - 1, self._model.n_batch):
+            slot, n_batch = self._model.slots[0], self._model.n_batch
+            slot.forget()
+            for start in range(0, len(tokens) - 1, n_batch):
                 yield
                 self._answers.check_open()
-                chunk = tokens[start : start + self._model.n_batch]
-                found += self._model.logprobs(chunk, tokens[start + 1 : start + 1 + len(chunk)])
-            self._model.forget()
+                chunk = tokens[start : start + n_batch]
+                found += slot.logprobs(chunk, tokens[start + 1 : start + 1 + len(chunk)])
+            slot.forget()
             return tuple(found)
 
         return await shared_runtime.run(steps, self._line)
@@ -112,7 +113,7 @@ class LlamaEngine(Engine):
         self._answers.close()
 
         def steps(_: Job) -> Step:
-            self._known.keep()
+            self._slots.keep()
             self.free()
             yield
 

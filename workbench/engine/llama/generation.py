@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Request
 from workbench.core.errors import CancelledError, EngineError, TemplateError, WorkbenchError
 from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, PromptReuse, Token, Usage
 from workbench.engine.llama.constraint import FormatSampler, matcher_of
+from workbench.engine.llama.continuous_batching import AnswerSteps
 from workbench.engine.llama.control_texts import ControlTexts
-from workbench.engine.llama.model import Aborted, Model
+from workbench.engine.llama.model import Model
+from workbench.engine.llama.prefix_reuse import Slots
 from workbench.engine.llama.prompt import PromptTokens
-from workbench.engine.llama.runtime import Job, Step
+from workbench.engine.llama.runtime import Clock
 from workbench.engine.llama.sampler import Sampler
+from workbench.engine.llama.slot import Aborted, Part, Slot
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.llama.thought_limit import ThoughtLimit
 from workbench.engine.outbox import Outbox
 from workbench.engine.text import AnswerText
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
 
 _logger = logging.getLogger(__name__)
 
@@ -32,15 +39,11 @@ FIRST_CHUNK_OF_LARGE = 128
 
 LARGE_BYTES = 700_000_000
 
-CHUNK_NS = 500_000_000
-"""The target duration of one step of prefill, so that progress shows and other answers get their turn."""
-
 
 class Generation:
-    """The generation of one answer. Nothing else uses the model meanwhile.
+    """The generation of one answer, in one of the model's `slots`.
 
-    `template` may be the reason why there is none. `reuse` prepares the model's context for a prompt, and returns where
-    the tokens that it then holds are from. `controls` are the texts that only the template may use as tokens.
+    `template` may be the reason why there is none. `controls` are the texts that only the template may use as tokens.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class Generation:
         request: Request,
         template: PromptTemplate | TemplateError,
         controls: ControlTexts,
-        reuse: Callable[[PromptTokens], PromptReuse],
+        slots: Slots,
         cancel: CancelToken,
         outbox: Outbox,
     ) -> None:
@@ -57,7 +60,7 @@ class Generation:
         self._request = request
         self._template = template
         self._controls = controls
-        self._reuse = reuse
+        self._slots = slots
         self._cancel = cancel
         self._outbox = outbox
         self._prompt_tokens = 0
@@ -66,9 +69,10 @@ class Generation:
         self._text = AnswerText()
         self._seed: int | None = None
         self._notice = ""
+        self._problem = ""
 
-    def steps(self, job: Job) -> Step:
-        """Generate, one native step for each `next`. The last event is `Finished` or `Failed`."""
+    def steps(self, job: Clock) -> AnswerSteps:
+        """Generate; yields what is to be computed next. The last event is `Finished` or `Failed`."""
         try:
             reason = yield from self._write(job)
             self._finish(job, reason)
@@ -78,18 +82,18 @@ class Generation:
             _logger.exception("An answer failed.")
             self._fail(EngineError(f"The engine failed: {error!r}.", "The log (F12) has the details."))
 
-    def _finish(self, job: Job, reason: FinishReason) -> None:
+    def _finish(self, job: Clock, reason: FinishReason) -> None:
         thoughts, text = self._text.flush()
         now = time.perf_counter_ns()
         usage = Usage(self._prompt_tokens, self._cached, self._written)
-        notice = " ".join(filter(None, (self._notice, self._model.memory.new_problem())))
+        notice = " ".join(filter(None, (self._notice, self._problem)))
         end = Finished(reason, usage, now, job.lane_ns(now), self._seed, text, thoughts=thoughts, notice=notice)
         self._outbox.put(end, at_once=True)
 
     def _fail(self, error: WorkbenchError) -> None:
         self._outbox.put(Failed(error, time.perf_counter_ns()), at_once=True)
 
-    def _write(self, job: Job) -> Generator[None, None, FinishReason]:
+    def _write(self, job: Clock) -> Generator[Part | None, None, FinishReason]:
         if self._cancel.is_set:
             return "cancelled"
         matcher = yield from matcher_of(job, self._request, self._model)
@@ -98,12 +102,21 @@ class Generation:
             yield from prompt.make(job)
         except CancelledError:
             return "cancelled"
-        sampling = self._request.sampling
         self._text = prompt.answer_text()
         self._prompt_tokens, self._notice = len(prompt.tokens), prompt.notice
-        reuse = self._reuse(prompt)
-        self._cached = len(self._model.tokens)
-        if not (yield from self._prefill(job, prompt, reuse)):
+        known, reuse = self._slots.take(prompt)
+        try:
+            return (yield from self._answer(job, prompt, known.slot, reuse, matcher))
+        finally:
+            self._problem = known.slot.memory.new_problem()
+            self._slots.give_back(known)
+
+    def _answer(
+        self, job: Clock, prompt: PromptTokens, slot: Slot, reuse: PromptReuse, matcher: LLMatcher | None
+    ) -> Generator[Part | None, None, FinishReason]:
+        sampling = self._request.sampling
+        self._cached = len(slot.tokens)
+        if not (yield from self._prefill(job, prompt, slot, reuse)):
             return "cancelled"
         if sampling.num_predict == 0:
             return "length"
@@ -113,27 +126,29 @@ class Generation:
         chosen = sampler if matcher is None else FormatSampler(sampler, self._text, matcher, self._model)
         limit = ThoughtLimit(chosen, self._text, self._model.vocabulary, budget, self._request.answer_now)
         try:
-            return (yield from self._decode(job, limit, sampling.num_predict))
+            return (yield from self._decode(job, slot, limit, sampling.num_predict))
         finally:
             sampler.close()
 
-    def _prefill(self, job: Job, prompt: PromptTokens, reuse: PromptReuse) -> Generator[None, None, bool]:
+    def _prefill(
+        self, job: Clock, prompt: PromptTokens, slot: Slot, reuse: PromptReuse
+    ) -> Generator[Part | None, None, bool]:
         """Compute the prompt, with checkpoints where the memory needs them; False if it was cancelled."""
-        model, tokens, memory = self._model, prompt.tokens, self._model.memory
-        cached = len(model.tokens)
+        model, tokens, memory = self._model, prompt.tokens, slot.memory
+        cached = len(slot.tokens)
         places = prompt.places() if memory.needs_checkpoints else []
         chunk = model.n_batch
         if model.weights_bytes >= LARGE_BYTES and not model.offloaded:
             chunk = min(chunk, FIRST_CHUNK_OF_LARGE)
         while True:
             now = time.perf_counter_ns()
-            done = len(model.tokens)
+            done = len(slot.tokens)
             kept = replace(reuse, kept_bytes=reuse.kept_bytes + memory.checkpoints.size_bytes)
             progress = PromptProgress(done, len(tokens), cached, now, job.lane_ns(now), prompt.dropped, kept)
             self._outbox.put(progress, at_once=True)
             if done == len(tokens):
                 return True
-            yield
+            yield None
             if self._cancel.is_set:
                 return False
             # A conversation is likely to come back to where it was continued, and an aborted step may cost the rest.
@@ -141,17 +156,19 @@ class Generation:
             end = min(done + chunk, memory.next_stop(places, len(tokens)))
             began = job.lane_ns(time.perf_counter_ns())
             try:
-                model.prefill(tokens[done:end])
+                yield slot, tokens[done:end]
             except Aborted:
                 continue
-            taken = job.lane_ns(time.perf_counter_ns()) - began
-            if end - done < min(chunk, SMALLEST_CHUNK):
+            taken, computed = job.lane_ns(time.perf_counter_ns()) - began, len(slot.tokens) - done
+            if computed < min(chunk, SMALLEST_CHUNK):
                 # Too few tokens to tell the speed.
                 continue
-            affordable = (end - done) * CHUNK_NS // max(taken, 1)
+            affordable = computed * job.step_ns // max(taken, 1)
             chunk = max(SMALLEST_CHUNK, min(model.n_batch, affordable // SMALLEST_CHUNK * SMALLEST_CHUNK))
 
-    def _decode(self, job: Job, sampler: ThoughtLimit, limit: int) -> Generator[None, None, FinishReason]:
+    def _decode(
+        self, job: Clock, slot: Slot, sampler: ThoughtLimit, limit: int
+    ) -> Generator[Part | None, None, FinishReason]:
         # This runs once a token, between two computations: attributes are looked up before the loop.
         model, ctx, n_ctx = self._model, self._model.native, self._model.n_ctx
         is_end, pieces = model.vocabulary.is_end, model.pieces
@@ -166,7 +183,7 @@ class Generation:
             watch = ChoiceWatch(model, count)
         look()
         while True:
-            token = sample(ctx)
+            token = sample(ctx, slot.output)
             if token < 0 or is_end(token):
                 return "stop"
             self._written += 1
@@ -183,14 +200,14 @@ class Generation:
                 return "stop"
             if self._written == limit:
                 return "length"
-            if len(model.tokens) >= n_ctx:
+            if len(slot.tokens) >= n_ctx:
                 return "context"
             while True:
-                yield
+                yield None
                 if self._cancel.is_set:
                     return "cancelled"
                 try:
-                    model.decode(token)
+                    yield slot, (token,)
                 except Aborted:
                     continue
                 break

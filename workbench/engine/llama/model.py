@@ -6,31 +6,26 @@ Everything here runs in the runtime's thread.
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Sequence
-
-import numpy as np
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.errors import EngineError
-from workbench.core.events import CachedFrom
 from workbench.core.models import MemoryUse
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama import native
 from workbench.engine.llama.checkpoints import CheckpointPool, Checkpoints
-from workbench.engine.llama.context_memory import SEQUENCE, ContextMemory
+from workbench.engine.llama.context_memory import ContextMemory
 from workbench.engine.llama.native import Pointer, api
+from workbench.engine.llama.slot import Aborted, Part, Slot
 from workbench.engine.llama.vocabulary import Vocabulary
 from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, make_context
 
 _DECODED, _NO_SLOT, _ABORTED = 0, 1, 2
 _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _BUFFER_LINE = re.compile(r"(\S+)\s+(model|LoRA|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
-
-
-class Aborted(Exception):
-    """`llama_decode` returned early because the abort flag was up."""
 
 
 class Model:
@@ -56,7 +51,8 @@ class Model:
     ) -> None:
         self._model: Pointer = None
         self._ctx: Pointer = None
-        kept = self._checkpoints = Checkpoints(checkpoints)
+        self._batch: native.TokenBatch | None = None
+        self._checkpoints = [Checkpoints(checkpoints) for _ in range(settings.num_parallel)]
         try:
             with native.log.collect() as lines:
                 self._model = load_weights(path, load=settings, on_progress=on_progress, cancel=cancel)
@@ -64,14 +60,18 @@ class Model:
                 self._ctx = make_context(
                     self._model,
                     settings,
-                    n_seq_max=1,
+                    n_ctx=settings.num_ctx * settings.num_parallel,
+                    # A batch without room for one token of each sequence would end the process.
+                    n_batch=max(settings.num_batch, settings.num_parallel),
+                    n_seq_max=settings.num_parallel,
                     no_perf=True,
                     swa_full=settings.swa_full,
                 )
                 if loaded is not None:
                     apply_adapter(self._ctx, loaded)
             self.memory_use = memory_use([text for _, text in lines])
-            self.n_ctx: int = api.llama_n_ctx(self._ctx)
+            self.n_ctx: int = api.llama_n_ctx_seq(self._ctx)
+            """Tokens that one slot can hold."""
             self.n_batch: int = api.llama_n_batch(self._ctx)
             self.weights_bytes: int = api.llama_model_size(self._model)
             self.gpu_layers = offloaded_layers([text for _, text in lines])
@@ -79,14 +79,24 @@ class Model:
             """Without the output layer."""
             self.vocabulary = Vocabulary.of(self._model)
             self.pieces = native.PieceCache(self.vocabulary.native)
-            self.memory = ContextMemory(self._ctx, self._model, self.n_ctx, kept, full_window=settings.swa_full)
-            self.tokens = self.memory.tokens
-            """The tokens that the context holds."""
-            self._abortable = not self.memory.recurrent
+            self.slots = tuple(
+                Slot(
+                    self,
+                    ContextMemory(
+                        self._ctx, self._model, self.n_ctx, kept, full_window=settings.swa_full, sequence=sequence
+                    ),
+                )
+                for sequence, kept in enumerate(self._checkpoints)
+            )
+            """What can be computed together; most models have one."""
             self._abort = native.AbortFlag(self._ctx)
+            self._abort_lock = threading.Lock()
+            self._abortable = False
+            """Whether a step runs that may be aborted."""
             self._one = (api.llama_token * 1)()
             # The batch points at `_one`: decoding the next token is one store and one call.
             self._one_batch = api.llama_batch_get_one(self._one, 1)
+            self._batch = native.TokenBatch(self.n_batch)
             self.offloaded = settings.num_gpu != 0
         except BaseException:
             self.close()
@@ -100,89 +110,81 @@ class Model:
     def abort(self) -> None:
         """End the `llama_decode` that runs, on a CPU; from any thread.
 
-        It would cost recurrent layers their state, so there a single token is computed to its end.
+        It would cost recurrent layers their state, so there a single token is computed to its end, and so is what
+        several slots compute.
         """
-        if self._abortable:
-            self._abort.up()
+        with self._abort_lock:
+            if self._abortable:
+                self._abort.up()
 
-    def decode(self, token: int) -> None:
-        """Compute one more token.
+    def compute(self, parts: Sequence[Part]) -> None:
+        """Compute tokens of different slots in one step, at most `n_batch` in all, with the logits of each last one.
 
         Raises:
-            Aborted: The abort flag was up; nothing changed.
+            Aborted: The abort flag was up. The slots have the tokens that their memory still holds, of which a part
+                of a single token is none.
+            EngineError: llama.cpp failed.
         """
-        self._one[0] = token
-        self._run(self._one_batch)
-        self.tokens.append(token)
+        if len(self.slots) == 1:
+            self._compute_one(parts[0])
+            return
+        batch = self._batch
+        assert batch is not None
+        batch.clear()
+        for slot, tokens in parts:
+            sequence, last = slot.memory.sequence, len(slot.tokens) + len(tokens) - 1
+            for position, token in enumerate(tokens, len(slot.tokens)):
+                batch.add(token, position, sequence, output=position == last)
+            slot.output = batch.size - 1
+        self._abortable = len(parts) == 1 and self._can_abort(parts[0])
+        self.run(batch.native, parts)
 
-    def prefill(self, tokens: Sequence[int]) -> None:
-        """Compute several more tokens, at most `n_batch`.
+    def _compute_one(self, part: Part) -> None:
+        # Once a token, alone: one store and one call.
+        _, tokens = part
+        self._abortable = self._can_abort(part)
+        if len(tokens) == 1:
+            self._one[0] = tokens[0]
+            self.run(self._one_batch, (part,))
+        else:
+            array = (api.llama_token * len(tokens))(*tokens)
+            self.run(api.llama_batch_get_one(array, len(tokens)), (part,))
 
-        Raises:
-            Aborted: The abort flag was up. `tokens` has what the context still holds.
-        """
-        array = (api.llama_token * len(tokens))(*tokens)
-        self._abortable = True
-        try:
-            self._run(api.llama_batch_get_one(array, len(tokens)), tokens)
-        finally:
-            self._abortable = not self.memory.recurrent
-        self.tokens += tokens
+    def _can_abort(self, part: Part) -> bool:
+        slot, tokens = part
+        return len(tokens) > 1 or not slot.memory.recurrent
 
-    def _run(self, batch: Pointer, tokens: Sequence[int] = ()) -> None:
+    def run(self, batch: Pointer, parts: Sequence[Part]) -> None:
+        """Compute a native batch that has these parts; the errors are those of `compute`."""
         code = api.llama_decode(self._ctx, batch)
         if self.offloaded:
             # Sampling would wait for the GPU with the interpreter lock held.
             api.llama_synchronize(self._ctx)
+        with self._abort_lock:
+            # The flag must not end the next step, which may be that of another answer.
+            self._abortable = False
+            self._abort.down()
         if code == _DECODED:
+            for slot, tokens in parts:
+                slot.tokens += tokens
             return
         if code == _ABORTED:
-            self._abort.down()
-            done = self.memory.length - len(self.tokens)
-            if not self.memory.recurrent and 0 <= done <= len(tokens):
-                self.tokens += tokens[:done]
-            else:
-                # The state of recurrent layers is that of an unfinished batch, whatever the positions say.
-                self.memory.go_back(len(self.tokens))
+            for slot, tokens in parts:
+                slot.settle(tokens)
             raise Aborted
         if code == _NO_SLOT:
             raise EngineError("llama.cpp found no room in the KV cache.", "Start a new chat or load a longer context.")
-        self.forget()
+        for slot, _ in parts:
+            slot.forget()
         raise EngineError(f"llama.cpp failed to compute (code {code}).", "The log (F12) has llama.cpp's own words.")
-
-    def forget(self) -> None:
-        """Empty the context."""
-        self._abort.down()
-        self.memory.forget()
-
-    def rewind(self, tokens: Sequence[int]) -> CachedFrom:
-        """See `ContextMemory.rewind`."""
-        self._abort.down()
-        return self.memory.rewind(tokens)
-
-    def logprobs(self, tokens: Sequence[int], targets: Sequence[int]) -> list[float]:
-        """Add `tokens`, at most `n_batch`, to the context; returns the natural-log probability of each target.
-
-        `targets` has for each token the id of the one after it, and may be one shorter.
-        """
-        batch = native.TokenBatch(len(tokens))
-        try:
-            for position, token in enumerate(tokens, len(self.tokens)):
-                batch.add(token, position, SEQUENCE, output=True)
-            self._run(batch.native, tokens)
-        finally:
-            batch.free()
-        self.tokens += tokens
-        found = []
-        for index, target in enumerate(targets):
-            logits = np.ctypeslib.as_array(api.llama_get_logits_ith(self._ctx, index), (self.vocabulary.size,))
-            top = logits.max()
-            found.append(float(logits[target] - top - np.log(np.exp(logits - top, dtype=np.float64).sum())))
-        return found
 
     def close(self) -> None:
         """Free the memory."""
-        self._checkpoints.close()
+        for kept in self._checkpoints:
+            kept.close()
+        if self._batch is not None:
+            self._batch.free()
+            self._batch = None
         if self._ctx:
             api.llama_free(self._ctx)
             self._ctx = None

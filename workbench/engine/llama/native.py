@@ -166,6 +166,16 @@ class TokenBatch:
     def __init__(self, capacity: int) -> None:
         self.native = api.llama_batch_init(capacity, 0, 1)
 
+    @property
+    def size(self) -> int:
+        """The number of tokens."""
+        count: int = self.native.n_tokens
+        return count
+
+    def clear(self) -> None:
+        """Take all tokens out."""
+        self.native.n_tokens = 0
+
     def add(self, token: int, position: int, sequence: int, *, output: bool) -> None:
         """Append a token at a position of a sequence; `output` says whether its logits are computed."""
         batch, index = self.native, self.native.n_tokens

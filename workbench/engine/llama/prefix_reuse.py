@@ -10,6 +10,7 @@ from workbench.core.units import size_text
 from workbench.engine.llama.model import Model
 from workbench.engine.llama.prompt import PromptTokens
 from workbench.engine.llama.prompt_change import Asked, cause_of_change
+from workbench.engine.llama.slot import Slot
 from workbench.engine.llama.states import StateCache, common_prefix
 
 BRANCH = 64
@@ -20,18 +21,19 @@ MANY = 256
 
 
 class PrefixReuse:
-    """Prepares the context of `model` for prompts. `key` identifies its states in `states`."""
+    """Prepares a slot of `model` for prompts. `key` identifies the model's states in `states`."""
 
-    def __init__(self, model: Model, states: StateCache, key: Hashable) -> None:
+    def __init__(self, model: Model, slot: Slot, states: StateCache, key: Hashable) -> None:
         self._model = model
-        self._memory = model.memory
+        self.slot = slot
+        self._memory = slot.memory
         self._states = states
         self._key = key
         self._asked = Asked()
         """What the tokens in the context were made of."""
 
     def prepare(self, prompt: PromptTokens) -> PromptReuse:
-        """Have the context hold the beginning of a prompt, from its own tokens or a saved state that shares more.
+        """Have the slot hold the beginning of a prompt, from its own tokens or a saved state that shares more.
 
         A branch that the prompt leaves is saved.
         """
@@ -51,7 +53,7 @@ class PrefixReuse:
         restored = state is not None and memory.restore_state(state, before)
         if state is not None and not restored:
             self._states.drop(state)
-        source: CachedFrom = self._model.rewind(tokens)
+        source: CachedFrom = self.slot.rewind(tokens)
         if restored and source != "nothing":
             source = "saved state"
         after = replace(prompt.asked, dropped=prompt.dropped, length=len(tokens))
@@ -92,3 +94,29 @@ class PrefixReuse:
         if (size := self._memory.checkpoint_bytes) > checkpoints.limits.size_bytes:
             return f"a checkpoint of {size_text(size)} is larger than checkpoint_mb"
         return "no checkpoint is left before the change"
+
+
+class Slots:
+    """The slots of an open model that no answer uses."""
+
+    def __init__(self, model: Model, states: StateCache, key: Hashable) -> None:
+        self._free = [PrefixReuse(model, slot, states, key) for slot in model.slots]
+        """The one that was used longest ago comes first."""
+
+    def take(self, prompt: PromptTokens) -> tuple[PrefixReuse, PromptReuse]:
+        """Take the slot that knows most of a prompt, or else the one that was used longest ago, and prepare it."""
+        best = max(self._free, key=lambda each: each.slot.memory.reusable(prompt.tokens))
+        if 2 * best.slot.memory.reusable(prompt.tokens) < len(best.slot.tokens):
+            best = self._free[0]
+        reuse = best.prepare(prompt)
+        self._free.remove(best)
+        return best, reuse
+
+    def give_back(self, slot: PrefixReuse) -> None:
+        """End the use of a slot."""
+        self._free.append(slot)
+
+    def keep(self) -> None:
+        """Save all of them for when this model is opened again, the latest one last."""
+        for each in self._free:
+            each.keep()

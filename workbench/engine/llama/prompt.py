@@ -17,7 +17,7 @@ from workbench.engine.llama.control_texts import ControlTexts, unused_mark
 from workbench.engine.llama.markup import markup_of
 from workbench.engine.llama.model import Model
 from workbench.engine.llama.prompt_change import Asked
-from workbench.engine.llama.runtime import Job, Step, wait_for
+from workbench.engine.llama.runtime import Clock, Step, wait_for
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.text import AnswerText
 
@@ -65,7 +65,7 @@ class PromptTokens:
         """What the tokens were made of."""
         self._latest = Asked()
 
-    def make(self, job: Job) -> Step:
+    def make(self, job: Clock) -> Step:
         """Make the tokens.
 
         Raises:
@@ -97,7 +97,7 @@ class PromptTokens:
             request.sampling.stop, self.opened, self.markup, begun=self.begun, continued=request.continues
         )
 
-    def _drop_oldest(self, job: Job, messages: Sequence[Message], room: int) -> Step:
+    def _drop_oldest(self, job: Clock, messages: Sequence[Message], room: int) -> Step:
         """Leave out as few of the oldest turns as possible for the rest to fit; all but the last where none fits.
 
         The search goes from the end in growing steps and then by halves, so that the prompts that it makes are little
@@ -120,7 +120,7 @@ class PromptTokens:
             if (shortest and len(tokens) > room) or job.lane_ns(time.perf_counter_ns()) > end_ns:
                 return
 
-    def _tokenize(self, job: Job, messages: Sequence[Message]) -> Generator[None, None, list[int]]:
+    def _tokenize(self, job: Clock, messages: Sequence[Message]) -> Generator[None, None, list[int]]:
         request, vocabulary = self._request, self._model.vocabulary
         if request.tokens is not None:
             return list(request.tokens)

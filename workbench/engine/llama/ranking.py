@@ -53,7 +53,7 @@ class Ranking:
                     "Load the model with a longer context (num_ctx).",
                 )
             yield from self._prefill(head[:-1])
-            found.append(sum(self._model.logprobs([head[-1], *tail[:-1]], tail)))
+            found.append(sum(self._model.slots[0].logprobs([head[-1], *tail[:-1]], tail)))
         return tuple(found)
 
     def _tokens(self, choice: str) -> tuple[Sequence[int], Sequence[int]]:
@@ -70,13 +70,13 @@ class Ranking:
         return prompt, vocabulary.tokenize_inside(choice)
 
     def _prefill(self, tokens: Sequence[int]) -> Generator[None, None, None]:
-        model = self._model
-        model.rewind([*tokens, -1])
-        while (done := len(model.tokens)) < len(tokens):
+        slot = self._model.slots[0]
+        slot.rewind([*tokens, -1])
+        while (done := len(slot.tokens)) < len(tokens):
             yield
             self._check_open()
             if self._cancel.is_set:
                 raise CancelledError("The comparison of choices was stopped.")
-            model.prefill(tokens[done : done + model.n_batch])
+            slot.compute(tokens[done : done + self._model.n_batch])
         # The next choice comes after the same tokens.
-        model.memory.take_checkpoint(wanted=True)
+        slot.memory.take_checkpoint(wanted=True)

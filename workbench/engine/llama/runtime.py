@@ -24,7 +24,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from workbench.core.cancel import CancelToken
 
@@ -59,7 +59,28 @@ A system that refuses this much gives a quarter of it, or else its default.
 WAIT_S = 0.005
 """How long one step waits for work in another thread."""
 
+STEP_NS = 500_000_000
+"""The target duration of one step of prefill."""
+
 Step = Generator[None, None, None]
+
+
+class Clock(Protocol):
+    """What a piece of work knows of the job that it belongs to."""
+
+    gives_way: bool
+    """Set in a step that only waited."""
+
+    @property
+    def patience_s(self) -> float:
+        """How long one step may wait for work in another thread."""
+
+    @property
+    def step_ns(self) -> int:
+        """The target duration of one step of prefill, so that progress shows and other answers get their turn."""
+
+    def lane_ns(self, now_ns: int) -> int:
+        """The duration of the work's own steps until `now_ns` (`time.perf_counter_ns`), in nanoseconds."""
 
 
 class Job:
@@ -72,6 +93,9 @@ class Job:
         self._step_began_ns: int | None = None
         self.gives_way = False
         """Set in a step that only waited: the turn ends with it."""
+
+    patience_s = WAIT_S
+    step_ns = STEP_NS
 
     @property
     def busy_ns(self) -> int:
@@ -271,16 +295,15 @@ class JobLine:
             self._runtime.submit(job)
         return job
 
-    def interrupt(self, job: Job, abort: Callable[[], object]) -> None:
-        """Call `abort` if the job is the first; if it waits, let it run now, beside the first, so that it can end."""
+    def is_first(self, job: Job) -> bool:
+        """Whether it is the turn of this job."""
         with self._lock:
-            if job not in self._jobs:
-                return
-            if job is self._jobs[0]:
-                abort()
-                return
-            self._jobs.remove(job)
-        self._runtime.submit(job)
+            return bool(self._jobs) and self._jobs[0] is job
+
+    def is_last(self, job: Job) -> bool:
+        """Whether no other job waits for this one to end."""
+        with self._lock:
+            return bool(self._jobs) and self._jobs[-1] is job
 
     def _leave(self, job: Job) -> None:
         with self._lock:
@@ -307,7 +330,7 @@ async def current_machine() -> Machine:
     return await shared_runtime.do(look)
 
 
-def wait_for(job: Job, work: Callable[[], Result]) -> Generator[None, None, Result]:
+def wait_for(job: Clock, work: Callable[[], Result]) -> Generator[None, None, Result]:
     """Do `work`, which touches nothing of llama.cpp, in a thread of its own, while other answers are computed."""
     future: Future[Result] = Future()
 
@@ -318,7 +341,7 @@ def wait_for(job: Job, work: Callable[[], Result]) -> Generator[None, None, Resu
             future.set_exception(error)
 
     threading.Thread(target=run, name="preparation", daemon=True).start()
-    while not wait([future], WAIT_S).done:
+    while not wait([future], job.patience_s).done:
         job.gives_way = True
         yield
     return future.result()

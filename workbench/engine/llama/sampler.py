@@ -94,16 +94,16 @@ class Sampler:
     def _add(self, sampler: Pointer) -> None:
         api.llama_sampler_chain_add(self._chain, sampler)
 
-    def sample(self, ctx: Pointer) -> int:
-        """The next token, from the logits of the last token that `ctx` has decoded."""
+    def sample(self, ctx: Pointer, output: int = -1) -> int:
+        """The next token, from the logits at the index `output` of the batch that `ctx` has decoded last."""
         if self._chain is not None:
-            token: int = self._sample(self._chain, ctx, -1)
+            token: int = self._sample(self._chain, ctx, output)
             return token
-        return int(self.logits(ctx).argmax())
+        return int(self.logits(ctx, output).argmax())
 
-    def logits(self, ctx: Pointer) -> Logits:
-        """Those of the last token that `ctx` has decoded, until the next one."""
-        return np.ctypeslib.as_array(native.get_logits_ith(ctx, -1), (self._n_vocab,))
+    def logits(self, ctx: Pointer, output: int = -1) -> Logits:
+        """Those at the index `output` of the batch that `ctx` has decoded last, until the next one; -1 is the end."""
+        return np.ctypeslib.as_array(native.get_logits_ith(ctx, output), (self._n_vocab,))
 
     def choose(self, logits: Logits, tokens: Tokens) -> int:
         """The next token out of some, which is not counted yet: see `accept`.

@@ -37,10 +37,10 @@ class ThoughtLimit:
         self._forced: deque[int] = deque()
         self._watches = budget >= 0 or answer_now is not None
 
-    def sample(self, ctx: native.Pointer) -> int:
-        """The next token: a sampled one, or one of those that end the thoughts."""
+    def sample(self, ctx: native.Pointer, output: int = -1) -> int:
+        """The next token: a sampled one, as `Sampler.sample` says, or one of those that end the thoughts."""
         if not self._forced:
-            return self._sampler.sample(ctx)
+            return self._sampler.sample(ctx, output)
         token = self._forced.popleft()
         self._sampler.accept(token)
         return token

@@ -1,0 +1,178 @@
+"""Answers of one model that are computed together: each is the one that it would be alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from tests.engine.llama.conftest import answer, load
+from tests.engine.llama.toys import ARCHITECTURES, write_toy
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.engine import Request
+from workbench.core.errors import ContextFullError, EngineError
+from workbench.core.events import Token
+from workbench.core.parameters import Sampling
+
+TEXTS = [f"The keeper of light number {number} went down to the sea. " * (1 + number) for number in range(5)]
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("together")
+    return {name: str(write_toy(folder / f"{name}-F32.gguf", name)) for name in ARCHITECTURES}
+
+
+@pytest.fixture
+def models(toys) -> dict[str, str]:
+    return toys
+
+
+async def open_toy(host, slots: int, name: str = "llama", **settings):
+    settings = {"num_ctx": 1024, "num_batch": 128, "num_thread": 1, "type_k": "f32", "type_v": "f32", **settings}
+    return await load(host, name, num_parallel=slots, **settings)
+
+
+def raw(prompt: str, limit: int = 16, **sampling) -> Request:
+    return Request(prompt=prompt, sampling=Sampling(num_predict=limit, **{"temperature": 0.0, **sampling}))
+
+
+async def all_of(engine, *requests: Request):
+    return await asyncio.gather(*(answer(engine, request) for request in requests))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+async def test_each_answer_is_the_one_that_it_is_alone(host, name):
+    requests = [raw(text, limit=12 + place) for place, text in enumerate(TEXTS)]
+    alone = await open_toy(host, 1, name)
+    expected = [(await answer(alone, request)).ids for request in requests]
+    together = await open_toy(host, 3, name)
+    found = await all_of(together, *requests)
+    assert [each.ids for each in found] == expected
+    assert [each.end.reason for each in found] == ["length"] * len(requests)
+
+
+async def test_a_short_answer_joins_and_ends_while_a_long_one_is_written(host):
+    engine = await open_toy(host, 2)
+    began, ended = asyncio.Event(), []
+
+    def note(event):
+        if isinstance(event, Token):
+            began.set()
+
+    async def long():
+        await answer(engine, raw(TEXTS[0], limit=800), on_event=note)
+        ended.append("long")
+
+    running = asyncio.create_task(long())
+    await began.wait()
+    await answer(engine, raw(TEXTS[1], limit=2))
+    ended.append("short")
+    await running
+    assert ended == ["short", "long"]
+
+
+async def test_the_cancelled_one_leaves_and_the_others_go_on(host):
+    alone = await open_toy(host, 1)
+    expected = (await answer(alone, raw(TEXTS[1], limit=60))).ids
+    engine, cancel = await open_toy(host, 2), CancelToken()
+    cancelled = asyncio.create_task(answer(engine, raw(TEXTS[0], limit=900), cancel, lambda _: cancel.set()))
+    whole = await answer(engine, raw(TEXTS[1], limit=60))
+    assert (await cancelled).end.reason == "cancelled"
+    assert whole.ids == expected
+
+
+async def test_a_waiting_answer_that_is_cancelled_ends_at_once(host):
+    engine, cancels = await open_toy(host, 2), [CancelToken() for _ in range(3)]
+    tasks = [
+        asyncio.create_task(answer(engine, raw(text, limit=900), each))
+        for text, each in zip(TEXTS, cancels, strict=False)
+    ]
+    await asyncio.sleep(0)
+    cancels[2].set()
+    assert (await tasks[2]).end.reason == "cancelled"
+    assert not tasks[0].done()
+    for each in cancels:
+        each.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_each_conversation_finds_its_own_prefix_again(host):
+    engine = await open_toy(host, 2)
+    first = await all_of(engine, raw(TEXTS[3]), raw(TEXTS[4]))
+    assert [each.cached for each in first] == [0, 0]
+    for text in (TEXTS[3], TEXTS[4], TEXTS[3]):
+        again = await answer(engine, raw(text + "And then?"))
+        assert again.cached > 100
+
+
+async def test_a_prompt_that_fails_fails_alone(host):
+    engine = await open_toy(host, 2)
+    good, bad = await all_of(engine, raw(TEXTS[0]), raw("word " * 2000))
+    assert good.end.reason == "length"
+    assert isinstance(bad.end.error, ContextFullError)
+
+
+async def test_a_step_that_fails_ends_all_that_were_in_it_and_the_next_answers_are_right(host, monkeypatch):
+    from workbench.engine.llama.native import api
+
+    engine = await open_toy(host, 2)
+    expected = [each.ids for each in await all_of(engine, raw(TEXTS[0]), raw(TEXTS[1]))]
+    decode, calls = api.llama_decode, []
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "llama_decode", lambda *call: calls.append(0) or decode(*call) or -3 * (len(calls) > 4))
+        failed = await all_of(engine, raw(TEXTS[2], limit=40), raw(TEXTS[3], limit=40))
+    assert all(isinstance(each.end.error, EngineError) for each in failed)
+    assert [each.ids for each in await all_of(engine, raw(TEXTS[0]), raw(TEXTS[1]))] == expected
+
+
+async def test_other_work_waits_for_the_answers_and_new_answers_wait_for_it(host):
+    engine, order = await open_toy(host, 2), []
+
+    async def noted(name, work):
+        result = await work
+        order.append(name)
+        return result
+
+    tasks = [
+        asyncio.create_task(noted("first", answer(engine, raw(TEXTS[0], limit=300)))),
+        asyncio.create_task(noted("score", engine.score(engine._model.vocabulary.tokenize_raw(TEXTS[1])))),
+        asyncio.create_task(noted("second", answer(engine, raw(TEXTS[2], limit=2)))),
+    ]
+    await asyncio.gather(*tasks)
+    assert order == ["first", "score", "second"]
+
+
+async def test_closing_ends_all_of_them(host):
+    engine = await open_toy(host, 2)
+    tasks = [asyncio.create_task(answer(engine, raw(text, limit=900))) for text in TEXTS]
+    await asyncio.sleep(0)
+    await engine.close()
+    for task in tasks:
+        with contextlib.suppress(EngineError):
+            assert (await task).end.reason == "cancelled"
+
+
+async def test_a_drawn_answer_is_repeated_by_its_seed_beside_others(host):
+    engine = await open_toy(host, 3)
+    request = raw(TEXTS[0], temperature=1.2, seed=7, limit=30)
+    first, _, _ = await all_of(engine, request, raw(TEXTS[1]), raw(TEXTS[2], limit=40))
+    _, again = await all_of(engine, raw(TEXTS[3], limit=50), request)
+    assert first.ids == again.ids
+
+
+async def test_a_chat_template_and_a_long_prompt_in_several_steps(host):
+    engine = await open_toy(host, 2, num_batch=32)
+    chat = Request(messages=(Message("user", TEXTS[4]),), sampling=Sampling(num_predict=8, temperature=0.0))
+    alone = (await answer(engine, chat)).ids
+    running = asyncio.create_task(answer(engine, raw(TEXTS[0], limit=200)))
+    assert (await answer(engine, chat)).ids == alone
+    assert (await running).end.reason == "length"
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+async def test_the_caches_of_all_are_counted(host, name):
+    engine = await open_toy(host, 3, name)
+    assert engine.info.memory.kv_bytes == pytest.approx(engine.info.estimate.kv_bytes, abs=8192)
