@@ -310,7 +310,7 @@ async def test_lanes_share_the_memory_of_checkpoints(models):
     for number in range(3):
         for lane in lanes:
             await answer(lane, chat(f"{number} {LONG * 6}", limit=1))
-    held = [lane._model.memory.checkpoints.size_bytes for lane in lanes]
+    held = [lane._model.slots[0].memory.checkpoints.size_bytes for lane in lanes]
     assert all(held)
     assert sum(held) == host._checkpoints.size_bytes <= 2**20
     await lanes[0].close()

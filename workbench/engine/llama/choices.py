@@ -21,9 +21,9 @@ class ChoiceWatch:
         self._size = model.vocabulary.size
         self._softmax = Softmax(1, self._size)
 
-    def choices(self, token: int) -> tuple[TokenChoice, ...]:
-        """The choice of the token that was sampled last, before it is computed; none for logits that are NaN."""
-        row = np.ctypeslib.as_array(native.get_logits_ith(self._model.native, -1), (1, self._size))
+    def choices(self, token: int, output: int = -1) -> tuple[TokenChoice, ...]:
+        """The choice of a token that was sampled at the index `output` of the latest batch; none for NaN as a logit."""
+        row = np.ctypeslib.as_array(native.get_logits_ith(self._model.native, output), (1, self._size))
         found = self._softmax.of(row).alternatives(np.asarray([token], np.int32), self._count)
         if not math.isfinite(found.nll[0]):
             return ()

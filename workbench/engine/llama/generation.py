@@ -192,7 +192,7 @@ class Generation:
             look()
             now = clock()
             first_text = not text_sent and bool(piece.text)
-            choices = () if watch is None else watch.choices(token)
+            choices = () if watch is None else watch.choices(token, slot.output)
             event = Token(piece.text, token, piece.kind, now, job.lane_ns(now), piece.recast, choices)
             put(event, at_once=first_text)
             text_sent = text_sent or first_text
