@@ -30,6 +30,7 @@ COMMANDS = {
     "eval": "ask models your own prompts, check the answers, and say which is better",
     "abx": "vote on the answers of two models without their names",
     "quality": "measure how much quantizations and cache types differ from a reference on a text",
+    "serve": "answer other programs: OpenAI's, Anthropic's and Ollama's API for a model",
     "models": "list the models on this machine",
     "pull": "fetch a model from Hugging Face or Ollama's registry",
     "verify": "check the digest and the data of a model's files",

@@ -63,6 +63,14 @@ def cancelled_by(
     return run
 
 
+def show_loading(line: ProgressLine, fraction: float) -> None:
+    """Show how much of a model is loaded; nothing once it is."""
+    if fraction < 1.0:
+        line.say(f"Loading {fraction:4.0%}")
+    else:
+        line.clear()
+
+
 async def stoppable(work: Callable[[CancelToken], Awaitable[_Result]]) -> _Result:
     """Do `work` until it is done, or until a signal asks to stop; a second signal does not wait for the work.
 

@@ -22,7 +22,7 @@ from workbench.cli.options import (
     system_prompt,
 )
 from workbench.cli.output import error_document, note, print_json, say, write_exactly
-from workbench.cli.progress import ProgressLine, stoppable
+from workbench.cli.progress import ProgressLine, show_loading, stoppable
 from workbench.core.answer import Answer, Outcome
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
@@ -92,7 +92,7 @@ async def _answer(
     line = ProgressLine(on_terminals_only=True)
 
     async def ask(cancel: CancelToken) -> int:
-        engine = await workers.engines.open(options.model, load, partial(_show_loading, line), cancel)
+        engine = await workers.engines.open(options.model, load, partial(show_loading, line), cancel)
         for warning in engine.info.warnings:
             note(f"workbench: {warning}")
         sampling, sources = with_recommended(request.sampling, given, engine.info.recommended)
@@ -122,13 +122,6 @@ async def _answer(
         return await stoppable(ask)
     finally:
         await workers.engines.shutdown()
-
-
-def _show_loading(line: ProgressLine, fraction: float) -> None:
-    if fraction < 1.0:
-        line.say(f"Loading {fraction:4.0%}")
-    else:
-        line.clear()
 
 
 def _show(batch: Sequence[Event]) -> None:

@@ -1,0 +1,205 @@
+"""The served model: its answers, those who wait for them, and their figures."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import count
+
+from workbench.core.alternatives import TokenChoice
+from workbench.core.answer import Answer
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.config import Overflow
+from workbench.core.engine import Engine, Request
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import Failed, Finished, Token
+from workbench.core.metrics import AnswerMetrics, Meter
+from workbench.core.parameters import Sampling, Value, with_values
+from workbench.serve.errors import ApiError, from_workbench
+
+MOST_AT_ONCE = 16
+"""Requests that are computed or wait, beyond those that are computed together; more are refused."""
+KEPT = 50
+"""Ended requests that are kept for the list of requests."""
+
+
+@dataclass(slots=True)
+class Served:
+    """One request of a client, and its figures."""
+
+    number: int
+    client: str
+    """Its address and the name that its program gives."""
+    route: str
+    began: float
+    """`time.time()`."""
+    answer: Answer
+    end: str = ""
+    """How it ended; empty while it runs."""
+
+    @property
+    def metrics(self) -> AnswerMetrics:
+        """Its figures so far."""
+        return self.answer.meter.metrics()
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An answer that has ended."""
+
+    text: str
+    thoughts: str
+    choices: Sequence[TokenChoice]
+    """One for each token, where they were asked for."""
+    end: Finished
+
+
+@dataclass(slots=True)
+class Totals:
+    """What was served since the start."""
+
+    requests: dict[str, int] = field(default_factory=dict)
+    """By how they ended."""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    ttft_seconds: float = 0.0
+    first_tokens: int = 0
+
+
+class Service:
+    """One open model behind the API. `sampling` and `system` count where a request does not say otherwise.
+
+    `given` names the sampling parameters that somebody has set.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        name: str,
+        sampling: Sampling,
+        given: frozenset[str],
+        system: str = "",
+        opening: tuple[Message, ...] = (),
+        when_context_full: Overflow = "stop",
+    ) -> None:
+        self.engine = engine
+        self.name = name
+        self.created = int(time.time())
+        self.sampling = sampling
+        self._given = given
+        self.system = system
+        self._opening = opening
+        self._when_context_full = when_context_full
+        self._numbers = count(1)
+        self.running: dict[int, Served] = {}
+        self.ended: deque[Served] = deque(maxlen=KEPT)
+        self.totals = Totals()
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that a conversation can have."""
+        return self.engine.info.settings.num_ctx
+
+    def request(
+        self,
+        values: Mapping[str, Value],
+        *,
+        messages: tuple[Message, ...] = (),
+        prompt: str | None = None,
+        alternatives: int = 0,
+    ) -> Request:
+        """A request to the engine with the sampling of the body over the model's own.
+
+        Raises:
+            ParameterError: A value is out of range.
+        """
+        sampling, _ = with_values(self.sampling, self.engine.info.settings, values)
+        if prompt is None:
+            own = (
+                ()
+                if any(message.role == "system" for message in messages) or not self.system
+                else (Message("system", self.system),)
+            )
+            start = next((index for index, message in enumerate(messages) if message.role != "system"), len(messages))
+            messages = (*own, *messages[:start], *self._opening, *messages[start:])
+        return Request(
+            messages=messages,
+            prompt=prompt,
+            sampling=sampling,
+            given=self._given | values.keys(),
+            when_context_full=self._when_context_full,
+            continues=bool(messages) and messages[-1].role == "assistant",
+            alternatives=alternatives,
+        )
+
+    def asked(self, client: str, route: str) -> Served:
+        """A request of a client, which begins now."""
+        meter = Meter(time.perf_counter_ns(), source=self.engine.info.measured_by)
+        return Served(next(self._numbers), client, route, time.time(), Answer(meter))
+
+    async def answer(self, request: Request, served: Served) -> AsyncGenerator[Token | Finished]:
+        """The tokens of an answer and its end. A reader that leaves cancels it.
+
+        Raises:
+            ApiError: The queue is full, or the answer failed.
+        """
+        together = self.engine.info.settings.num_parallel
+        if len(self.running) >= together + MOST_AT_ONCE:
+            raise ApiError(503, "unavailable_error", "Too many requests wait for this model. Ask again in a moment.")
+        self.running[served.number] = served
+        cancel = CancelToken()
+        try:
+            async for batch in self.engine.generate(request, cancel):
+                for event in batch:
+                    served.answer.feed(event)
+                    if isinstance(event, Failed):
+                        served.end = "failed"
+                        raise from_workbench(event.error)
+                    if isinstance(event, Finished):
+                        served.end = event.reason
+                    if isinstance(event, Token | Finished):
+                        yield event
+        except WorkbenchError as error:
+            served.end = "failed"
+            raise from_workbench(error) from None
+        finally:
+            cancel.set()
+            self._note(served)
+
+    async def whole(self, request: Request, served: Served) -> Whole:
+        """An answer when it has ended; the errors are those of `answer`."""
+        pieces: dict[str, list[str]] = {"answer": [], "reasoning": []}
+        choices: list[TokenChoice] = []
+        end: Finished | None = None
+        async with aclosing(self.answer(request, served)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    end = event
+                    pieces["reasoning"].append(event.thoughts)
+                else:
+                    choices += event.choices
+                    if event.recast:
+                        pieces = {"answer": [], "reasoning": [*pieces["reasoning"], *pieces["answer"]]}
+                pieces[event.kind].append(event.text)
+        if end is None:
+            raise ApiError(500, "server_error", "The answer broke off.")
+        return Whole("".join(pieces["answer"]), "".join(pieces["reasoning"]), choices, end)
+
+    def _note(self, served: Served) -> None:
+        del self.running[served.number]
+        served.end = served.end or "cancelled"
+        self.ended.append(served)
+        totals, metrics = self.totals, served.metrics
+        totals.requests[served.end] = totals.requests.get(served.end, 0) + 1
+        totals.prompt_tokens += metrics.prompt_tokens or 0
+        totals.cached_tokens += metrics.cached_tokens or 0
+        totals.completion_tokens += metrics.completion_tokens or 0
+        if metrics.ttft_ms is not None:
+            totals.ttft_seconds += metrics.ttft_ms / 1e3
+            totals.first_tokens += 1
