@@ -93,7 +93,9 @@ def _options(sampling: Sampling, load: LoadSettings) -> Iterator[str]:
     for name, option in LOAD_OPTIONS.items():
         value = get_value(sampling, load, name)
         if value != get_value(Sampling(), LoadSettings(), name):
-            yield _option(option, value)
+            # llama-server divides the context among its slots.
+            yield _option(option, load.num_ctx * load.num_parallel if name == "num_ctx" else value)
+    yield _option("--parallel", load.num_parallel)
     yield from _placement(load)
     for name, option in SAMPLING_OPTIONS.items():
         yield _option(option, get_value(sampling, load, name))
