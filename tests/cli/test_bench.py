@@ -142,6 +142,14 @@ def test_pairs_end_with_the_verdict(call, bencher):
     assert last["verdict"] == "b Q4_0 is 100.0 % faster than a Q4_0, 95 % interval 100.0 to 100.0 %, 10 pairs"
 
 
+def test_a_model_is_compared_with_itself(call, bencher):
+    status, out, _ = call("bench", "a", "a", "-n", "16", "-p", "0", "--pairs", "6", "--json")
+    assert status == 0
+    last = json.loads(out.splitlines()[-1])
+    assert (last["ratio"], last["pairs"]) == (1.0, 6)
+    assert "faster" not in last["verdict"]
+
+
 def test_pairs_in_words(call, bencher, monkeypatch):
     monkeypatch.setattr(FakeAdviser, "together", False)
     status, out, _ = call("bench", "a", "-ctk", "f16,q8_0", "-p", "8", "-n", "4", "--pairs", "3")

@@ -196,9 +196,7 @@ class BenchJob:
             self.failures += dict.fromkeys(bench.failures)
 
     async def _compare(self, watch: ConditionWatch) -> None:
-        cases = self.plan.grid.cases()
-        half = len(cases) // 2
-        for a, b in zip(cases[:half], cases[half:], strict=True):
+        for a, b in zip(*self.plan.sides, strict=True):
             if self._cancel.is_set:
                 return
             together = await fit_together(self._adviser, a, b)

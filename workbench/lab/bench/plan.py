@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from workbench.core.bench import BenchSettings, BenchTest
+from workbench.core.bench import BenchCase, BenchSettings, BenchTest
 from workbench.core.bench_loading import as_bench_settings, as_load_settings
 from workbench.core.origins import Origins
 from workbench.core.parameters import SAMPLING_NAMES, LoadSettings, Sampling
@@ -191,12 +191,27 @@ class BenchPlan:
             hint = "Measure its latency (--felt), or put it under load (--server URL)."
             raise PlanError("A server's model cannot be timed this way.", hint)
         grid.cases()
-        arms = len(grid.arms())
+        arms = 2 if self.is_null_test else len(grid.arms())
         if self.kind == "pairs" and arms != 2:
-            hint = "Add a second model, or give one option two values, such as -ctk f16,q8_0."
+            hint = (
+                "Add a second model, or give one option two values, such as -ctk f16,q8_0. The same model twice shows "
+                "what is noise here."
+            )
             if arms > 2:
                 hint = "Name two models, or one model and one option with two values."
             raise PlanError(f"--pairs compares two models or settings, not {arms}.", hint)
+
+    @property
+    def is_null_test(self) -> bool:
+        """Whether a model is compared with itself, which shows what is noise on this machine."""
+        return self.kind == "pairs" and len(self.grid.models) == 2 and len(self.grid.arms()) == 1
+
+    @property
+    def sides(self) -> tuple[Sequence[BenchCase], Sequence[BenchCase]]:
+        """The cases of A and those of B, for pairs."""
+        cases = self.grid.cases()
+        half = len(cases) // 2
+        return (cases, cases) if self.is_null_test else (cases[:half], cases[half:])
 
     @property
     def command(self) -> tuple[str, ...]:
