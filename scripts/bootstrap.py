@@ -74,6 +74,8 @@ class Stamp:
     backend: str
     demo: bool
     """Whether the demo model could be installed."""
+    cmake_args: str = ""
+    """CMAKE_ARGS that llama.cpp was compiled with; empty for its defaults, and for a prebuilt wheel."""
 
 
 @dataclass(frozen=True)
@@ -217,21 +219,30 @@ def estimate() -> str:
     return f"about {minutes} minute{'s' * (minutes > 1)} on {cores} core{'s' * (cores > 1)}, once"
 
 
-def plan(wanted: Stamp, installed: str, index: str, wheels: str) -> list[Step]:
+def plan(wanted: Stamp, installed: str, index: str, wheels: str, built_with: str = "") -> list[Step]:
     """The commands that bring `.venv` to what is wanted.
 
     Args:
         wanted: The contents of `.venv` to reach.
         installed: The backend that llama-cpp-python is installed for; empty where it is not installed.
+        built_with: The CMAKE_ARGS that it was compiled with.
         index: The name of the wheel index; empty to compile here.
         wheels: Where the wheel indexes are.
     """
     pip = (str(PYTHON), "-m", "pip", "install", "--verbose")
     source = ("--extra-index-url", f"{wheels}/{index}", "--only-binary", BINDING) if index else ()
     changes_backend = installed not in {"", wanted.backend}
-    compiles = not index and installed != wanted.backend
+    changes_arguments = not index and wanted.cmake_args != built_with
+    compiles = not index and (installed != wanted.backend or changes_arguments)
     steps = []
-    if changes_backend:
+    if changes_arguments:
+        # pip would install the wheel that it has kept of an earlier build, whatever that was made with.
+        with_arguments = f"with CMAKE_ARGS={wanted.cmake_args}" if wanted.cmake_args else "with its defaults"
+        steps.append(
+            reinstall(f"Compiling llama.cpp {with_arguments} takes {estimate()}", ("--no-cache-dir",), compiles)
+        )
+        changes_backend = True
+    elif changes_backend:
         steps.append(reinstall(f"Changing llama.cpp to {index or 'one compiled here'}", source, compiles))
     what = f"{ROOT}[dev]" if wanted.dev else str(ROOT)
     saying = "Installing workbench and what it needs"
@@ -246,7 +257,7 @@ def plan(wanted: Stamp, installed: str, index: str, wheels: str) -> list[Step]:
 def reinstall(saying: str, source: tuple[str, ...], compiles: bool) -> Step:
     """The command that installs llama-cpp-python again, from a wheel index or else compiled here."""
     pip = (str(PYTHON), "-m", "pip", "install", "--verbose")
-    no_wheel = () if source else ("--no-binary", BINDING)
+    no_wheel = () if "--only-binary" in source else ("--no-binary", BINDING)
     return Step(saying, (*pip, *source, *no_wheel, "--force-reinstall", "--no-deps", binding_requirement()), compiles)
 
 
@@ -359,8 +370,10 @@ def wanted_stamp(options: argparse.Namespace, held: Stamp | None) -> Stamp:
     python = running_version() if options.chosen or held is None else held.python
     digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
     dev = options.dev or (held is not None and held.dev)
-    backend = options.backend or (held.backend if held else "source")
-    return Stamp(str(ROOT), python, digest, dev, backend, demo=True)
+    given = os.environ.get("CMAKE_ARGS")
+    backend = options.backend or ("source" if given else held.backend if held else "source")
+    arguments = given if given is not None else held.cmake_args if held else ""
+    return Stamp(str(ROOT), python, digest, dev, backend, demo=True, cmake_args=arguments * (backend == "source"))
 
 
 def is_ready(options: argparse.Namespace, wanted: Stamp, held: Stamp | None) -> bool:
@@ -389,7 +402,8 @@ def set_up(options: argparse.Namespace) -> None:
     index = wheel_index(backend, options.cuda)
     fresh = not can_continue(wanted) if held is None else held.python != wanted.python
     installed = "" if fresh or not has_binding() else (held.backend if held else "source")
-    steps = ([make_venv()] if fresh else []) + plan(wanted, installed, index, options.wheels)
+    built_with = held.cmake_args if held and installed else ""
+    steps = ([make_venv()] if fresh else []) + plan(wanted, installed, index, options.wheels, built_with)
     check_prerequisites(compiles=any(step.compiles for step in steps))
     if options.dry_run:
         for step in steps:
@@ -416,7 +430,8 @@ def finish(wanted: Stamp, for_tests: bool) -> None:
         SetupError: The tests need the demo model and it cannot be installed, or llama.cpp cannot be compiled again.
     """
     demo = install_demo()
-    if demo and wanted.backend == "source" and crashes():
+    # With other arguments it may crash for their sake, and those are the user's.
+    if demo and wanted.backend == "source" and not wanted.cmake_args and crashes():
         # pip keeps what it compiled, also from another machine or another compiler, and would install it once more.
         execute(Step("", (str(PYTHON), "-m", "pip", "cache", "remove", BINDING.replace("-", "_"))))
         saying = f"llama.cpp crashes on this processor: compiling it again takes {estimate()}"

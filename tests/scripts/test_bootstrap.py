@@ -206,6 +206,33 @@ def test_what_is_set_up_is_not_set_up_again(checkout, venv, set_up):
     assert set_up() == ALL, "and so is one whose Python was removed"
 
 
+def test_other_cmake_arguments_compile_again_without_a_kept_wheel(venv, set_up, bootstrap, monkeypatch):
+    monkeypatch.delenv("CMAKE_ARGS", raising=False)
+    ran, execute = [], bootstrap.execute
+    monkeypatch.setattr(bootstrap, "execute", lambda step: ran.append(" ".join(step.arguments)) or execute(step))
+    monkeypatch.setattr(bootstrap, "has_binding", lambda: True)
+    assert set_up() == ALL
+    monkeypatch.setenv("CMAKE_ARGS", "-DGGML_CUDA=on")
+    assert set_up() == ["llama.cpp", "program", "demo"]
+    assert any("--no-cache-dir --no-binary llama-cpp-python --force-reinstall" in line for line in ran)
+    assert set_up() == []
+    monkeypatch.delenv("CMAKE_ARGS")
+    assert set_up() == [], "what was asked for earlier stays"
+    monkeypatch.setenv("CMAKE_ARGS", "-DGGML_VULKAN=on")
+    assert set_up() == ["llama.cpp", "program", "demo"]
+    assert set_up("--backend", "cpu") == ["llama.cpp", *ALL[1:3]], "a prebuilt wheel has no arguments"
+    monkeypatch.setenv("CMAKE_ARGS", "")
+    assert set_up() == []
+    assert set_up("--backend", "source") == ["llama.cpp", *ALL[1:]]
+
+
+def test_the_first_build_has_the_cmake_arguments(venv, set_up, monkeypatch):
+    monkeypatch.setenv("CMAKE_ARGS", "-DGGML_CUDA=on")
+    assert set_up() == ["environment", "llama.cpp", "program", "demo"]
+    stamp = json.loads((venv / "stamp.json").read_text(encoding="utf-8"))
+    assert stamp["cmake_args"] == "-DGGML_CUDA=on"
+
+
 def test_another_python_makes_the_environment_again(venv, set_up, bootstrap, monkeypatch):
     assert set_up() == ALL
     monkeypatch.setattr(bootstrap, "running_version", lambda: "3.99")

@@ -149,7 +149,8 @@ def _print_engine(report: Report, matched: Mapping[str, GpuInfo]) -> None:
     on = " ".join(name for name, used in build.features.items() if used)
     version = f"llama-cpp-python {build.binding}, ggml {build.ggml or UNKNOWN}, commit {build.commit or UNKNOWN}"
     backends = ", ".join(build.backends) or UNKNOWN
-    print_pairs([("version", version), ("backends", backends), ("built with", on or UNKNOWN)], wrap=True)
+    made = [("CMAKE_ARGS", build.cmake_args)] if build.cmake_args else []
+    print_pairs([("version", version), ("backends", backends), ("built with", on or UNKNOWN), *made], wrap=True)
     rows = [
         (
             device.name,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.telemetry import ComputeDevice
-from workbench.engine.llama import probe
+from workbench.engine.llama import probe, probe_worker
 from workbench.engine.llama.probe import LlamaBuild, probe_llama, read_answer
 
 BUILD = {
@@ -47,6 +47,17 @@ def test_what_the_child_reports():
         ComputeDevice("CUDA0", "gpu", "NVIDIA H200", "CUDA", "0000:c1:00.0", 5, 9),
     )  # fmt: skip
     assert (found.problem, found.warnings) == ("", ("a warning",))
+
+
+@pytest.mark.parametrize(
+    ("noted", "arguments"),
+    [('{"cmake_args": "-DGGML_CUDA=on"}', "-DGGML_CUDA=on"), ("{}", ""), ("[]", ""), ("{", ""), (None, "")],
+)
+def test_the_arguments_that_make_has_noted(tmp_path, monkeypatch, noted, arguments):
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    if noted is not None:
+        (tmp_path / "workbench-setup.json").write_text(noted, encoding="utf-8")
+    assert probe_worker._cmake_args() == arguments
 
 
 def test_a_build_that_names_no_archs():

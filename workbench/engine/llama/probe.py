@@ -41,6 +41,8 @@ class LlamaBuild:
     """Whether it can put layers on a GPU at all."""
     system_info: str
     """The features of the processor and of the build, as llama.cpp prints them."""
+    cmake_args: str = ""
+    """CMAKE_ARGS that it was compiled with, where `make` has compiled it with any."""
 
     @property
     def features(self) -> dict[str, bool]:

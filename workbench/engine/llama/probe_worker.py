@@ -6,12 +6,24 @@ Some backends end the process when they are asked; what was reported before is n
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import logging
+import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from workbench.processes import ParentChannel
 
 MOST_LINES = 50
+
+
+def _cmake_args() -> str:
+    """What `make` has noted beside the environment: see scripts/bootstrap.py."""
+    try:
+        noted = json.loads((Path(sys.prefix) / "workbench-setup.json").read_text(encoding="utf-8"))
+        return str(noted.get("cmake_args", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _report(channel: ParentChannel) -> None:
@@ -31,6 +43,7 @@ def _report(channel: ParentChannel) -> None:
             backends=backend_names(),
             gpu_offload=bool(native.api.llama_supports_gpu_offload()),
             system_info=native.api.llama_print_system_info().decode("utf-8", "replace"),
+            cmake_args=_cmake_args(),
         )
         for device in list_devices():
             channel.emit(event="device", **asdict(device))
