@@ -136,7 +136,7 @@ async def engine(loaded):
 
     states = StateCache(2**28)
     engine = LlamaEngine(loaded._model, loaded.info, loaded._template, loaded._controls, states, "demo", lambda _: None)
-    await shared_runtime.do(loaded._model.forget)
+    await shared_runtime.do(loaded._model.slots[0].forget)
     yield engine
     # An answer that nobody reads any more ends.
     engine._answers.close()

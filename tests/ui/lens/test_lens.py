@@ -105,7 +105,7 @@ async def test_a_lane_looks_at_the_answer_of_the_reference() -> None:
     )
     race = SimpleNamespace(reference=reference, questions=["why"])
     screen = SimpleNamespace(app=SimpleNamespace(push_screen=(pushed := []).append))
-    services, said = SimpleNamespace(logits=FakeHost, adviser=FakeAdviser()), []
+    services, said = SimpleNamespace(logits=FakeHost, adviser=FakeAdviser(), quality=None), []
     open_lane_lens(screen, services, race, other, said.append)
     assert said == ["The lens looks at the answer of lane 1, while its model is open."]
     reference.engine, reference.info = engine, EngineInfo(model, LoadSettings(), "CPU", 1.0)
