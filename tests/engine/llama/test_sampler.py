@@ -11,6 +11,7 @@ import pytest
 from tests.gguf.conftest import write_model
 from workbench.core.cancel import CancelToken
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.engine.llama.checkpoints import CheckpointLimits, CheckpointPool
 from workbench.engine.llama.runtime import shared_runtime
 
 VOCABULARY = 131_072
@@ -43,7 +44,9 @@ async def test_a_long_call_releases_the_interpreter_lock(large_vocabulary, sampl
         from workbench.engine.llama.sampler import Sampler
 
         settings = LoadSettings(num_ctx=256, num_thread=1, num_batch=64, num_gpu=0)
-        model = Model(str(large_vocabulary), settings, lambda _: None, CancelToken())
+        model = Model(
+            str(large_vocabulary), settings, lambda _: None, CancelToken(), "", CheckpointPool(CheckpointLimits())
+        )
         model.slots[0].compute([1, 2, 3])
         sampler = Sampler(sampling, model.vocabulary, 256, [1, 2, 3])
         turns, running = 0, True

@@ -12,6 +12,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.engine import Request
 from workbench.core.events import Failed
 from workbench.core.parameters import SAMPLERS, LoadSettings, Sampling
+from workbench.engine.llama.checkpoints import CheckpointLimits, CheckpointPool
 from workbench.engine.llama.runtime import shared_runtime
 
 PROMPT = [*range(10, 60), *range(10, 40)]
@@ -113,7 +114,7 @@ async def test_it_chooses_what_the_chain_of_llama_cpp_chooses(toy, case):
         from workbench.engine.llama.sampler import Sampler
 
         settings = LoadSettings(num_ctx=N_CTX, num_thread=1, num_batch=128, num_gpu=0)
-        model = Model(str(toy), settings, lambda _: None, CancelToken())
+        model = Model(str(toy), settings, lambda _: None, CancelToken(), "", CheckpointPool(CheckpointLimits()))
         found = []
         for seed in (1, 2, 2**32 - 2):
             it = Sampling(**{"seed": seed, **CASES[case]})
