@@ -72,8 +72,10 @@ async def _in_child(on_progress: Callable[[PullProgress], object], cancel: Cance
                 result = event
     except ProcessEndedError:
         if cancel.is_set:
-            raise CancelledError("Stopped. What was fetched is kept.") from None
-        raise PullError("The download ended unexpectedly.", "Go on with it: what was fetched is kept.") from None
+            raise CancelledError("Stopped.") from None
+        raise PullError(
+            "The process that does this ended unexpectedly.", "Try again: what was fetched is kept."
+        ) from None
     finally:
         await asyncio.to_thread(child.close, STOP_SECONDS)
         child.kill()

@@ -48,7 +48,7 @@ class Background:
         if self._downloads is None:
             from workbench.ui.pull.manager import PullManager
 
-            self._downloads = PullManager(self._app, self._services, self._load)
+            self._downloads = PullManager(self._app, self._services, self._key_for, self._load)
         return self._downloads
 
     async def offer_unfinished(self) -> None:

@@ -26,23 +26,36 @@ LEAVE_SECONDS = 5.0
 """How long quitting waits for a download to stop."""
 ACTION = "app.pull"
 """The action that opens the screen."""
-KEY = "F4 D"
-"""How the bar names the keys that lead there."""
 
 
 class PullManager:
-    """Fetches the models of a program. `load` opens one in the chat: its reference and its label."""
+    """Fetches the models of a program.
 
-    def __init__(self, app: App[None], services: Services, load: Callable[[str, str], None]) -> None:
+    `key_for` gives the key of a binding, `load` opens a model in the chat: its reference and its label.
+    """
+
+    def __init__(
+        self,
+        app: App[None],
+        services: Services,
+        key_for: Callable[[str], str],
+        load: Callable[[str, str], None],
+    ) -> None:
         assert services.pulls is not None
         assert services.pull_book is not None
         self._app = app
         self._services = services
+        self._key_for = key_for
         self._load = load
         self.queue = PullQueue(services.pulls, services.pull_book, self._ended)
-        self._screen = PullScreen(services.pulls, self.queue, self.run, self._chosen)
+        self._screen = PullScreen(services.pulls, self.queue, key_for, self.run, self._chosen)
         self._timer = app.set_interval(LOOK_SECONDS, self.look, pause=True)
         self._is_asking = False
+
+    @property
+    def _keys(self) -> str:
+        """The keys that lead to the screen."""
+        return f"{self._key_for('app.models')} {self._key_for('models.pull')}"
 
     def show(self, query: str = "") -> None:
         """Open the screen; `query` is a name to search for, or a reference, which is asked for at once."""
@@ -64,7 +77,9 @@ class PullManager:
         self.queue.take_over(left)
         names = ", ".join(request.label for request in left[:3]) + (", …" if len(left) > 3 else "")
         what = f"{fmt.counted(len(left), 'download')} not finished"
-        self._notify(f"{names}. {KEY} shows them; P there goes on with all.", what, 12)
+        self._notify(
+            f"{names}. {self._keys} shows them; {self._key_for('pull.pause_all')} there goes on with all.", what, 12
+        )
 
     def look(self) -> None:
         """Show the progress on the current screen."""
@@ -79,7 +94,7 @@ class PullManager:
         job = self.queue.running
         if job is None or self._app.screen is self._screen:
             return None
-        return bar_line(job, self.queue.waiting, KEY, width)
+        return bar_line(job, self.queue.waiting, self._keys, width)
 
     def _chosen(self, job: QueuedPull) -> None:
         self.queue.remove(job)
@@ -87,7 +102,7 @@ class PullManager:
 
     def _ended(self, job: QueuedPull) -> None:
         if job.state == "done":
-            self._notify(f"{KEY}, then Enter, loads it.", f"{job.request.label} is ready", 8)
+            self._notify(f"{self._keys}, then Enter, loads it.", f"{job.request.label} is ready", 8)
             searching = search_again(self._app, self._services.catalog)
             self._app.run_worker(searching, group="library", exit_on_error=False, description="look for models")
         elif job.error is not None:

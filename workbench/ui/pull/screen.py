@@ -16,7 +16,6 @@ from textual.worker import Worker
 
 from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.pulls import Offer, Offers, PullRequest, Pulls, RepositoryHit
-from workbench.ui.keys import spoken
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import paragraph, styled
 from workbench.ui.pull.lines import INTRODUCTION, hits_table, job_row, offer_lines, offers_table
@@ -46,6 +45,7 @@ class PullScreen(Screen[None]):
     Args:
         pulls: Asks registries.
         queue: The downloads.
+        key_for: Gives the key of a binding.
         run: Starts fetching what waits in the queue.
         load: Opens a model that was fetched in the chat.
     """
@@ -79,16 +79,24 @@ class PullScreen(Screen[None]):
     jobs = query_one("#pull-jobs", Rows)
 
     def __init__(
-        self, pulls: Pulls, queue: PullQueue, run: Callable[[], None], load: Callable[[QueuedPull], None]
+        self,
+        pulls: Pulls,
+        queue: PullQueue,
+        key_for: Callable[[str], str],
+        run: Callable[[], None],
+        load: Callable[[QueuedPull], None],
     ) -> None:
         super().__init__(id="pull")
         self._pulls = pulls
         self._queue = queue
+        self._key_for = key_for
         self._run = run
         self._load = load
         self._hits: Sequence[RepositoryHit] = ()
         self._hit_cursor = 0
         self._offers: Offers | None = None
+        self._listed: Offers | None = None
+        """What the list shows the quantizations of."""
         self._searched = ""
         """The words of the last search; empty before the first."""
         self._asking = ""
@@ -121,14 +129,11 @@ class PullScreen(Screen[None]):
     @on(Input.Submitted, "#pull-query")
     def _submitted(self, event: Input.Submitted) -> None:
         if event.value.strip():
-            self._ask(event.value.strip())
-
-    def ask(self, query: str) -> None:
-        """Search for a name, or list what a reference offers."""
-        self._ask(query)
+            self.ask(event.value.strip())
 
     @work(group="registry", exclusive=True, exit_on_error=False, description="ask the registry")
-    async def _ask(self, query: str) -> None:
+    async def ask(self, query: str) -> None:
+        """Search for a name, or list what a reference offers."""
         self._error, self._asking = None, query
         self._show()
         try:
@@ -175,9 +180,6 @@ class PullScreen(Screen[None]):
         self.look()
         self.refresh_bindings()
 
-    _listed: Offers | None = None
-    """What the list shows the quantizations of."""
-
     def _list_rows(self, count: int, row: Callable[[int, int], Content], header: Content, cursor: int) -> None:
         self.list.show(count, row, header=header, choosable=True, cursor=cursor)
 
@@ -191,7 +193,7 @@ class PullScreen(Screen[None]):
             lines = paragraph(clean_line(self._error.message), width, 0, "rows--error")
             lines += paragraph(clean_line(self._error.hint), width, 0, "rows--dim")
         elif offer is not None and self._offers is not None:
-            key = spoken("m")
+            key = self._key_for("pull.pictures")
             lines = offer_lines(offer, self._offers, width, with_mmproj=self._with_mmproj, key=key)
         elif self._hits:
             self._hit_cursor = self.list.cursor or 0
@@ -238,9 +240,9 @@ class PullScreen(Screen[None]):
 
     def _state_of(self, offer: Offer) -> str:
         job = self._queue.find(offer.ref)
-        return "" if job is None or job.state == "done" else {"waiting": "waits", "running": "comes"}.get(
-            job.state, job.state
-        )  # fmt: skip
+        if job is None or job.state == "done":
+            return ""
+        return {"waiting": "waits", "running": "comes"}.get(job.state, job.state)
 
     # The selected row
 
@@ -263,7 +265,7 @@ class PullScreen(Screen[None]):
             self._run()
             self.look()
         elif self._hits:
-            self._ask(f"hf.co/{self._hits[self.list.cursor or 0].repository}")
+            self.ask(f"hf.co/{self._hits[self.list.cursor or 0].repository}")
 
     def _request(self, found: Offers, offer: Offer) -> PullRequest:
         size = offer.size_bytes + (offer.mmproj_bytes if self._with_mmproj else 0)
