@@ -274,3 +274,19 @@ def test_pages_that_name_hugging_face_are_asked_at_the_mirror(call, hub, monkeyp
     hub.content.page_size = 1
     monkeypatch.setattr("tests.servers.huggingface.FakeHub.public", "https://huggingface.co")
     assert call("pull", f"hf.co/{NAME}:Q8_0")[0] == 0
+
+
+def test_a_model_of_ollama_is_repaired_from_its_registry(call, ollama) -> None:
+    server, ref = ollama()
+    _, out, _ = call("pull", ref)
+    path = Path(out.strip())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-50])
+    status, out, err = call("verify", str(path), "--repair", "--json")
+    assert status == 0, err
+    assert json.loads(out)["ok"]
+    assert path.read_bytes() == whole
+    server.redirects = False
+    path.write_bytes(b"x" + whole[1:])
+    assert call("verify", str(path), "--repair")[0] == 0
+    assert path.read_bytes() == whole

@@ -149,3 +149,13 @@ async def test_another_screen_can_ask_for_a_model(registry) -> None:
         await at.press()
         await until(at.pilot, lambda: at.pulls.asked)
         assert at.pulls.asked == ["search tiny"]
+
+
+async def test_the_bar_goes_from_every_screen_when_the_download_has_ended(registry) -> None:
+    async with registry() as at:
+        await at.press(*"maker/Tiny-GGUF", "enter", "enter", "f2")
+        await until(at.pilot, lambda: at.app.chat.query(JobBar))
+        await at.press("f3")
+        at.pulls.release()
+        await until(at.pilot, lambda: not at.queue.is_busy)
+        await until(at.pilot, lambda: not at.app.chat.query(JobBar))

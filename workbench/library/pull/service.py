@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -153,8 +153,9 @@ class PullService:
         return result
 
     def _remember(self, result: PullResult, source: str) -> None:
-        # A link into a store names the digest itself.
-        self.book.remember({path: each for path, each in result.sha256.items() if not path.is_symlink()}, source)
+        # A link into a store names the digest itself. That a full disk keeps no digest leaves the model whole.
+        with suppress(OSError):
+            self.book.remember({path: each for path, each in result.sha256.items() if not path.is_symlink()}, source)
         self.book.keep_pieces(result.pieces)
 
     def _cache(self, repository: Repository) -> HubCacheTarget:

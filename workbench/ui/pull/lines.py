@@ -117,6 +117,8 @@ def job_state(job: QueuedPull, *, wide: bool) -> str:
     progress = job.progress
     share = f"{100 * progress.fraction:.0f} %" if progress else ""
     if job.state == "running":
+        if job.cancel.is_set:
+            return "  ".join(filter(None, (share, "pauses")))
         if progress is None:
             return "asks the registry"
         rate = "" if progress.rate is None else f"{fmt.size(round(progress.rate))}/s"

@@ -13,6 +13,7 @@ from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.painter import styles_of
 
+LOOK_SECONDS = 0.5
 LineMaker = Callable[[int], Content | None]
 """Lays out the row for a width; None where there is nothing to show."""
 
@@ -33,12 +34,19 @@ class JobBar(Lines):
 
     def on_mount(self) -> None:
         self.call_after_refresh(self.look)
+        # The work may end while another screen is shown.
+        self.set_interval(LOOK_SECONDS, self.look)
 
     def on_resize(self) -> None:
         self.look()
 
     def look(self) -> None:
-        if self.size.width and (line := self._line(self.size.width)) is not None:
+        if not self.size.width:
+            return
+        line = self._line(self.size.width)
+        if line is None:
+            self.remove()
+        else:
             self.set_lines([line])
 
     async def on_click(self) -> None:
@@ -51,12 +59,8 @@ def show_bar(app: App[None], kind: str, line: LineMaker, action: str) -> None:
     if screen is None:
         return
     bars = [bar for bar in screen.query_children(JobBar) if bar.kind == kind]
-    is_wanted = line(screen.size.width) is not None
-    if is_wanted and not bars:
+    if not bars and line(screen.size.width) is not None:
         keybars = screen.query_children(KeyBar)
         screen.mount(JobBar(kind, line, action), before=keybars.first() if keybars else None)
     for bar in bars:
-        if is_wanted:
-            bar.look()
-        else:
-            bar.remove()
+        bar.look()
