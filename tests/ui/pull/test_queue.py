@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ui.pull.fakes import FakePullBook, FakePulls
@@ -89,6 +89,7 @@ async def test_a_failed_download_says_why_and_can_be_tried_again() -> None:
     assert job.state == "waiting"
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from(["add", "pause", "go_on", "up", "down", "remove"]), st.integers(0, 2))))
 def test_a_download_is_in_the_queue_once_and_kept_until_it_is_done(steps) -> None:
     book = FakePullBook()

@@ -47,12 +47,10 @@ class Registry:
 @pytest.fixture
 def registry(host: ScriptedHost, clock: FakeClock):
     @asynccontextmanager
-    async def start(
-        *left: PullRequest, size: tuple[int, int] = (120, 36), screen: bool = True
-    ) -> AsyncIterator[Registry]:
+    async def start(*left: PullRequest, screen: bool = True) -> AsyncIterator[Registry]:
         pulls, book = FakePulls(), FakePullBook(left)
         app = app_on(host, clock, None, pulls=pulls, pull_book=book)
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=(80, 24)) as pilot:
             await settle(pilot)
             if screen:
                 await pilot.press("f4")
@@ -65,10 +63,9 @@ def registry(host: ScriptedHost, clock: FakeClock):
     return start
 
 
-@pytest.mark.parametrize("size", [(120, 36), (80, 24)])
-async def test_from_a_name_to_the_chat(registry, monkeypatch, size) -> None:
+async def test_from_a_name_to_the_chat(registry, monkeypatch) -> None:
     loaded = []
-    async with registry(size=size) as at:
+    async with registry() as at:
         monkeypatch.setattr(at.app.chat.loader, "load", lambda ref, label: loaded.append((ref, label)))
         assert isinstance(at.app.screen, PullScreen)
         await at.press(*"tiny")
@@ -95,8 +92,11 @@ async def test_from_a_name_to_the_chat(registry, monkeypatch, size) -> None:
         await at.press("f2")
         await until(at.pilot, lambda: at.app.screen.query(JobBar))
         assert "25 %" in shown(at.app)
+        await at.press("f3")
         at.pulls.release()
         await until(at.pilot, lambda: not at.queue.is_busy)
+        # From a screen that is not shown, too.
+        await until(at.pilot, lambda: not at.app.chat.query(JobBar))
         await at.press("f4", "D", "tab", "enter")
         assert loaded == [("/models/Q4_K_M.gguf", "Tiny-GGUF Q4_K_M")]
         assert at.app.screen is at.app.chat
@@ -104,7 +104,8 @@ async def test_from_a_name_to_the_chat(registry, monkeypatch, size) -> None:
 
 async def test_the_keys_of_the_queue(registry) -> None:
     async with registry() as at:
-        await at.press(*"maker/Tiny-GGUF", "enter", "enter", "down", "enter", "tab")
+        at.app.screen.ask("maker/Tiny-GGUF")
+        await at.press("enter", "down", "enter", "tab")
         first, second = at.queue.jobs
         await at.press("p")
         assert (first.state, second.state) == ("paused", "running")
@@ -121,17 +122,10 @@ async def test_the_keys_of_the_queue(registry) -> None:
         assert at.book.kept == [second.request]
 
 
-async def test_an_error_is_a_sentence_and_a_hint(registry) -> None:
-    async with registry() as at:
-        await at.press(*"other/Thing", "enter")
-        assert "shows no repository other/Thing. Check the spelling." in " ".join(shown(at.app).split())
-        await at.press("escape")
-        assert not isinstance(at.app.screen, PullScreen)
-
-
 async def test_quitting_asks_and_the_next_start_offers_to_go_on(registry) -> None:
     async with registry() as at:
-        await at.press(*"maker/Tiny-GGUF", "enter", "enter", "ctrl+q")
+        at.app.screen.ask("maker/Tiny-GGUF")
+        await at.press("enter", "ctrl+q")
         assert isinstance(at.app.screen, ConfirmDialog)
         await at.press("escape", "ctrl+q", "enter")
         await until(at.pilot, lambda: not at.app.is_running or at.app._exit)
@@ -143,19 +137,12 @@ async def test_quitting_asks_and_the_next_start_offers_to_go_on(registry) -> Non
         assert any("1 download not finished" in note.title for note in at.app._notifications)
 
 
-async def test_another_screen_can_ask_for_a_model(registry) -> None:
+async def test_another_screen_can_ask_and_an_error_is_a_sentence_and_a_hint(registry) -> None:
     async with registry(screen=False) as at:
-        await at.app.run_action("app.pull('tiny')")
-        await at.press()
+        await at.app.run_action("app.pull('other/Thing')")
         await until(at.pilot, lambda: at.pulls.asked)
-        assert at.pulls.asked == ["search tiny"]
-
-
-async def test_the_bar_goes_from_every_screen_when_the_download_has_ended(registry) -> None:
-    async with registry() as at:
-        await at.press(*"maker/Tiny-GGUF", "enter", "enter", "f2")
-        await until(at.pilot, lambda: at.app.chat.query(JobBar))
-        await at.press("f3")
-        at.pulls.release()
-        await until(at.pilot, lambda: not at.queue.is_busy)
-        await until(at.pilot, lambda: not at.app.chat.query(JobBar))
+        assert at.pulls.asked == ["other/Thing"]
+        await at.press()
+        assert "shows no repository other/Thing. Check the spelling." in " ".join(shown(at.app).split())
+        await at.press("escape")
+        assert at.app.screen is at.app.chat
