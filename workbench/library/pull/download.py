@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import httpx
 from workbench.core.errors import BrokenOffError, ChangedFileError, DigestError, PullError, WorkbenchError
 from workbench.core.servers import origin
 from workbench.library.pull.hub import Location
-from workbench.library.pull.part import BLOCK, PartFile
+from workbench.library.pull.part import BLOCK, PartFile, read_at
 from workbench.library.pull.variants import RemoteFile
 from workbench.library.pull.web import REDIRECTS, RETRIED, Web, host_of, overloaded, redirect_of
 
@@ -130,7 +129,7 @@ class Download:
     def _hash_until(self, digest: hashlib._Hash, until: int) -> None:
         while self._checked < until and not self._stopped:
             length = min(_HASH_STEP, until - self._checked, PIECE - self._checked % PIECE)
-            data = os.pread(self._part.fd, length, self._checked)
+            data = read_at(self._part.fd, length, self._checked)
             if not data:
                 raise PullError(f"{self._part.path} was changed by another program.", "Run the command again.")
             digest.update(data)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import threading
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +25,24 @@ _RECORD_SUFFIX = ".workbench-record"
 _HEADER = 512
 _FLUSH_BYTES = 64 * 2**20
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+if sys.platform == "win32":
+    _SEEKING = threading.Lock()
+
+    def read_at(descriptor: int, length: int, offset: int) -> bytes:
+        """As `os.pread`, which Windows does not have."""
+        with _SEEKING:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            return os.read(descriptor, length)
+
+    def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        """As `os.pwrite`, which Windows does not have."""
+        with _SEEKING:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            return os.write(descriptor, data)
+
+else:
+    read_at, write_at = os.pread, os.pwrite
 
 TryLock = Callable[[int], bool]
 """Locks an open file until it is closed, without waiting; False where another process holds the lock."""
@@ -88,7 +108,7 @@ class PartFile:
         """Continue what the record describes where that is the same file; else begin anew."""
         header = {"version": 1, "size": self.size, "digest": digest, "boot": boot_id()}
         width = 4 * self._blocks
-        raw = os.pread(self._record_fd, _HEADER + 2 * width, 0)
+        raw = read_at(self._record_fd, _HEADER + 2 * width, 0)
         before = _parsed(raw[:_HEADER])
         written, flushed = raw[_HEADER : _HEADER + width], raw[_HEADER + width :]
         is_same = all(before.get(key) == header[key] for key in ("version", "size", "digest"))
@@ -102,7 +122,7 @@ class PartFile:
         counts = enumerate(array("I", written))
         self._written = array("I", (min(count, self._length(index)) for index, count in counts))
         start = json.dumps(header).encode().ljust(_HEADER)
-        os.pwrite(self._record_fd, start + self._written.tobytes() + flushed, 0)
+        write_at(self._record_fd, start + self._written.tobytes() + flushed, 0)
 
     def _length(self, index: int) -> int:
         return min(BLOCK, self.size - index * BLOCK)
@@ -156,9 +176,9 @@ class PartFile:
     def _append(self, index: int, piece: memoryview) -> int:
         done = 0
         while done < len(piece):
-            done += os.pwrite(self.fd, piece[done:], index * BLOCK + self._written[index] + done)
+            done += write_at(self.fd, piece[done:], index * BLOCK + self._written[index] + done)
         self._written[index] += done
-        os.pwrite(self._record_fd, self._written[index : index + 1].tobytes(), _HEADER + 4 * index)
+        write_at(self._record_fd, self._written[index : index + 1].tobytes(), _HEADER + 4 * index)
         return done
 
     @property
@@ -170,18 +190,25 @@ class PartFile:
         """Flush to disk what is there, which then outlasts a crash of the machine. It may take seconds."""
         counts, self._unflushed = self._written.tobytes(), 0
         os.fsync(self.fd)
-        os.pwrite(self._record_fd, counts, _HEADER + 4 * self._blocks)
+        write_at(self._record_fd, counts, _HEADER + 4 * self._blocks)
 
     def finish(self, target: Path) -> None:
         """Give the whole file its name, which says that it is whole."""
         os.fsync(self.fd)
+        self._before_names_change()
         self.path.replace(target)
         self._record.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove what is there."""
+        self._before_names_change()
         self.path.unlink(missing_ok=True)
         self._record.unlink(missing_ok=True)
+
+    def _before_names_change(self) -> None:
+        # Elsewhere the lock is kept until the names have changed.
+        if sys.platform == "win32":
+            self.close(flush=False)
 
     def close(self, *, flush: bool = True) -> None:
         """Close and unlock; what is there stays."""

@@ -20,7 +20,7 @@ from workbench.library.ollama import OLLAMA, OllamaName, parse_ollama_name
 from workbench.library.pull import download
 from workbench.library.pull.download import Download, new_digest
 from workbench.library.pull.hub import Repository
-from workbench.library.pull.part import PartFile, TryLock, part_path
+from workbench.library.pull.part import PartFile, TryLock, part_path, read_at, write_at
 from workbench.library.pull.pull import Locate, Report, check_space, write_errors
 from workbench.library.pull.references import HubRef
 from workbench.library.pull.variants import RemoteFile
@@ -114,7 +114,7 @@ class Repairer:
             digest, fetched, size = new_digest(self.file), 0, self.file.size
             for begin in range(0, size, download.PIECE):
                 end = min(begin + download.PIECE, size)
-                data = await asyncio.to_thread(os.pread, descriptor, end - begin, begin)
+                data = await asyncio.to_thread(read_at, descriptor, end - begin, begin)
                 after = digest.copy()
                 await asyncio.to_thread(after.update, data)
                 known = pieces[begin // download.PIECE * _DIGEST_BYTES :][:_DIGEST_BYTES]
@@ -128,7 +128,7 @@ class Repairer:
                     after.update(data)
                     if known and after.digest() != known:
                         return None
-                    os.pwrite(descriptor, data, begin)
+                    write_at(descriptor, data, begin)
                 digest = after
                 self.report(PullProgress(self.file.path, end, size, end, None, None))
             if digest.hexdigest() != self.file.digest:
