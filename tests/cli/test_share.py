@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,11 @@ def test_where_a_model_can_be_used_from_is_listed(call, home, tmp_path: Path) ->
     assert found["huggingface"]["problem"] == "it is there"
     assert found["lmstudio"]["path"].endswith("maker/Tiny-GGUF/Tiny-Q4_0.gguf")
     assert found["ollama"]["path"].endswith("blobs")
+    shutil.rmtree(home / ".lmstudio")
+    shutil.rmtree(home / ".ollama")
+    found = {each["program"]: each for each in json.loads(call("share", str(source), "--json")[1])}
+    assert "LM Studio has no models of this user" in found["lmstudio"]["problem"]
+    assert "Ollama has no store of this user" in found["ollama"]["problem"]
 
 
 def test_copies_are_joined_after_a_question(call, home, tmp_path: Path) -> None:

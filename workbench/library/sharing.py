@@ -70,6 +70,8 @@ class LibrarySharing(ModelSharing):
             return Path(_repository_of(model))
         if program == LM_STUDIO:
             folder = next(iter(models_folders(self.places)))
+            if not folder.is_dir():
+                raise TargetError(f"{folder} does not exist: LM Studio has no models of this user.", "Start it once.")
             publisher, _, repository = (_repository_of(model) or f"workbench/{model.name}").partition("/")
             return folder / _folder_name(publisher) / _folder_name(repository) / file_name(model, path)
         return (self.own if program == OWN else Path(program)) / file_name(model, path)
