@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -323,6 +324,18 @@ async def test_llama_server(llama_server, patient):
     assert figures(events).source == "server"
     again = await events_of(engine, question("Say hello. " * 40, num_predict=12, seed=4))
     assert again[-1].usage.cached_tokens > 0
+
+
+async def test_llama_server_reports_the_alternatives_of_its_tokens(llama_server, patient):
+    engine = await ready(patient, llama_server)
+    request = replace(question("Name a colour.", num_predict=6, temperature=0.0), alternatives=3)
+    events = await events_of(engine, request)
+    choices = [choice for event in events if isinstance(event, Token) for choice in event.choices]
+    assert len(choices) == events[-1].usage.completion_tokens
+    assert b"".join(choice.written.data for choice in choices).decode().strip() == text_of(events).strip()
+    for choice in choices:
+        assert [token.data for token in choice.likeliest][0] == choice.written.data
+        assert len(choice.likeliest) == 3
 
 
 async def test_llama_server_stops(llama_server, patient):
