@@ -334,7 +334,7 @@ async def test_llama_server_reports_the_alternatives_of_its_tokens(llama_server,
     assert len(choices) == events[-1].usage.completion_tokens
     assert b"".join(choice.written.data for choice in choices).decode().strip() == text_of(events).strip()
     for choice in choices:
-        assert [token.data for token in choice.likeliest][0] == choice.written.data
+        assert next(token.data for token in choice.likeliest) == choice.written.data
         assert len(choice.likeliest) == 3
 
 

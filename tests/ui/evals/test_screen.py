@@ -221,6 +221,6 @@ async def test_the_prompts_of_a_blind_test_are_those_of_the_pack_the_chat_and_th
     specs = LaneSpec("a", "a", LoadSettings(), Sampling()), LaneSpec("b", "b", LoadSettings(), Sampling())
     pack = EvalPack("Mine", of_prompts(["One?"]))
     await choose_blind_test(screen, services, specs, pack, session("this"), lambda *_: None, lambda _: None)
-    assert [row.partition("  ")[2] for row in offered[0]._rows[:3]] == [
+    assert [row.partition("? ")[2].strip() for row in offered[0]._texts[:3]] == [
         "the prompts of Mine", "the questions of this chat", "the questions of the last 2 conversations",
     ]  # fmt: skip

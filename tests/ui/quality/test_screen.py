@@ -86,7 +86,7 @@ async def test_escape_keeps_what_is_done(host: ScriptedHost, clock: FakeClock, t
         assert isinstance(screen, QualityScreen)
         setup = screen._setup
         setup.reference = ModelEntry("0", "tiny", "F16", "/m/0.gguf")
-        setup.candidates.append(SimpleNamespace(model=None, values={}, label="same", word=""))
+        setup.candidates.append(SimpleNamespace(model=None, values={}, label=lambda _: "same", word=""))
         setup.name, setup.text = "a text", TEXT * 12
         await pilot.press("f9", "escape")
         await until(pilot, lambda: "kept." in seen(app))

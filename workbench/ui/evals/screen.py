@@ -161,8 +161,10 @@ class EvalScreen(Screen[None]):
 
     def _welcome(self) -> list[Content]:
         keys = {name: self._key_for(f"eval.{name}") for name in ("pack", "add", "start", "blind")}
-        text = f"{keys['pack']} chooses a pack, {keys['add']} adds a model, {keys['start']} asks them."
-        return [styled((f"{text} {keys['blind']} begins a blind test of two models.", "rows--dim"))]
+        first = f"{keys['pack']} chooses a pack, {keys['add']} adds a model, {keys['start']} asks them."
+        again = f"{self._key_for('app.evals')} again goes to quality over a text."
+        second = f"{keys['blind']} begins a blind test of two models. {again}"
+        return [styled((text, "rows--dim")) for text in (first, second)]
 
     def _state(self) -> str:
         if self._earlier is not None:

@@ -141,7 +141,7 @@ class QualityScreen(Screen[None]):
         for place, depth in enumerate(depths):
             for number, candidate in enumerate(self._setup.candidates):
                 found = figures[number] if figures is not None and not place else None
-                rows.append(QualityRow(candidate.label, depth, found))
+                rows.append(QualityRow(candidate.label(self._setup.reference), depth, found))
         return rows
 
     def _head(self) -> list[Content]:
@@ -161,11 +161,8 @@ class QualityScreen(Screen[None]):
     def _hint(self) -> str:
         if self._shown:
             return f"{', '.join(record.id for record in self._shown)}, kept."
-        keys = {name: self._key_for(f"quality.{name}") for name in ("text", "add", "caches", "start")}
-        return (
-            f"{keys['text']} chooses a text, {keys['add']} adds a quantization, {keys['caches']} a cache type, "
-            f"{keys['start']} measures."
-        )
+        keys = {"text": "text", "add": "quantization", "caches": "cache type", "depth": "depth", "start": "measure"}
+        return ", ".join(f"{self._key_for(f'quality.{name}')}: {word}" for name, word in keys.items())
 
     @on(Rows.Moved, "#quality-rows")
     def _show_detail(self) -> None:

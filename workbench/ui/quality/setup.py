@@ -45,10 +45,12 @@ class QualityChoice:
         """The settings as the command line has them."""
         return [f"{name}={value}" for name, value in self.values.items()]
 
-    @property
-    def label(self) -> str:
-        """Its name."""
-        return " ".join([*([self.model.label] if self.model else []), *self.settings])
+    def label(self, reference: ModelEntry | None) -> str:
+        """Its name beside that of the reference: the quantization alone where that tells them apart."""
+        model = self.model
+        same = model is not None and reference is not None and model.name == reference.name and model.quant
+        name = same or (model.label if model is not None else "")
+        return " ".join([*([name] if name else []), *self.settings])
 
     @property
     def word(self) -> str:
