@@ -47,6 +47,8 @@ def test_a_cache_type_is_a_candidate_and_the_result_is_kept(call, text, tmp_path
         (["demo", "demo", "--text", "nowhere.txt"], "nowhere.txt cannot be read"),
         (["demo", "http://localhost:1#a", "--text", "a"], "does not report the logits"),
         (["demo", "demo", "--text", "a", "--ctx", "3"], "--ctx 3 is too small"),
+        (["demo", "demo", "--text", "a", "--depth", "0,x"], "--depth 0,x: it is no number"),
+        (["demo", "demo", "--text", "a", "--depth", "0,-1"], "--depth -1 is too small"),
         (["demo", "demo", "--sessions", "0"], "--sessions 0 is too small"),
         (["demo", "--list"], "measure nothing"),
         (["demo", "demo", "--text", "a", "-o", "x.doc"], "kind of file"),

@@ -10,11 +10,11 @@ import pytest
 from tests.lab.bench.fake_bencher import MACHINE
 from tests.lab.quality.fake_logits import FakeHost
 from workbench.core.errors import CancelledError, QualityError
-from workbench.lab.quality.job import QualityJob
+from workbench.lab.quality.job import QualityJob, QualitySeries
 from workbench.lab.quality.logits import ModelSpec
 from workbench.lab.quality.plan import QualityPlan
 from workbench.lab.quality.record import QualityRecord
-from workbench.lab.quality.report import as_csv, as_json, as_markdown, beside
+from workbench.lab.quality.report import FORMS, as_csv, as_json, as_markdown, beside, by_depth
 from workbench.store.kept_runs import RunFolder
 
 TEXT = "".join(chr(97 + (7 * at + at * at // 11) % 26) for at in range(330))
@@ -112,6 +112,31 @@ async def test_a_text_that_is_too_short_is_said_with_both_lengths(tmp_path, valu
 async def test_the_depth_is_in_the_context_and_not_scored(tmp_path):
     record = await measured(Tools(tmp_path), "0", "1", depth=100)
     assert (record.scored, record.planned_chunks) == (3 * 31, 3)
+
+
+async def test_several_depths_score_the_same_tokens(tmp_path):
+    tools = Tools(tmp_path)
+    series = QualitySeries(plan("0", "1").at_depths((0, 64, 100)), tools)
+    await series.run()
+    assert [record.depth for record in series.records] == [0, 64, 100]
+    # What a fake model gives follows from the token before alone, so that the depth changes nothing.
+    assert len({record.candidates[0].tokens.kld for record in series.records}) == 1
+    table = by_depth(series.records)
+    assert table.count("\n") == 4
+    assert len(FORMS[".csv"](series.records).splitlines()) == 4
+    assert [each["depth"] for each in json.loads(FORMS[".json"](series.records))] == [0, 64, 100]
+    assert not series.running
+
+
+async def test_a_series_that_is_stopped_keeps_its_results(tmp_path):
+    tools = Tools(tmp_path, stop_after=4)
+    series = QualitySeries(plan("0", "1").at_depths((0, 100)), tools)
+    await series.run()
+    assert [record.interrupted for record in series.records] == [False, True]
+    series = QualitySeries(plan("0", "1").at_depths((0, 100)), Tools(tmp_path))
+    series.stop()
+    with pytest.raises(CancelledError):
+        await series.run()
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -56,6 +56,11 @@ async def test_an_answer_is_looked_at_and_goes_on_from_an_alternative(host: Scri
         assert "first flip" in shown(app)
         screen = app.screen
         assert isinstance(screen, LensScreen)
+        assert "worst (w)" in shown(app)
+        await pilot.press("w")
+        assert screen.text.place == screen._worst[0]
+        await pilot.press("w")
+        assert screen.text.place == screen._worst[1]
         await pilot.press("left", *["left"] * 40, "n")
         before = screen.text.place
         assert before > 0

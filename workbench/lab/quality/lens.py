@@ -102,8 +102,13 @@ class Lens:
         """The answer up to a place, and another token there."""
         return b"".join(self.pieces[token] for token in self.tokens[:place]) + alternative
 
+    def worst_places(self) -> list[int]:
+        """The places with the largest divergence, or with the least likely tokens of one model, the worst first."""
+        found: list[int] = np.argsort(-(self.reference.nll if self.alone else self.candidate.kld))[:WORST].tolist()
+        return found
+
     def worst(self) -> tuple[WorstPlace, ...]:
-        """The places with the largest divergence, the largest first."""
+        """The same with their words."""
         texts, kld = self.texts, self.candidate.kld
         return tuple(
             WorstPlace(
@@ -114,7 +119,7 @@ class Lens:
                 self.name(int(self.reference.best[place])),
                 self.name(int(self.candidate.own.best[place])),
             )
-            for place in np.argsort(-kld)[:WORST].tolist()
+            for place in self.worst_places()
         )
 
     def summary(self) -> Figures:

@@ -33,6 +33,7 @@ Look = Callable[[CancelToken, Callable[[PassProgress], None]], Awaitable[Lens]]
 """Computes the lens; the progress comes in any thread. Raises WorkbenchError."""
 
 NEEDS_FILE = "The lens needs a model file: a server does not report the distributions of a text."
+SHOWN_PLACES = 6
 NOTHING_ABOVE = "No other token differs by {:g} or more in this direction."
 NOTHING_BELOW = "No other token has a probability below {:g} in this direction."
 
@@ -92,6 +93,8 @@ class LensScreen(Screen[LensChoice | None]):
         Binding("t", "threshold", "Threshold", id="lens.threshold", tooltip="Take the next threshold of divergence."),
         Binding("f", "flip", "First flip", id="lens.flip",
                 tooltip="Go to the first token at which the two have another most likely token."),
+        Binding("w", "worst", "Worst", id="lens.worst",
+                tooltip="Go to the place with the largest divergence, then to the next largest."),
         Binding("up,k", "choose(-1)", "Alternative above", id="lens.up", show=False,
                 tooltip="Choose the alternative above."),
         Binding("down,j", "choose(1)", "Alternative below", id="lens.down", show=False,
@@ -117,6 +120,7 @@ class LensScreen(Screen[LensChoice | None]):
         self._figures: Figures | None = None
         self._state = "Preparing…"
         self._failed = False
+        self._worst: list[int] = []
         self._level = 2
         self._chosen = 0
         self._of_candidate = False
@@ -148,7 +152,7 @@ class LensScreen(Screen[LensChoice | None]):
             return
         if not self.is_attached:
             return
-        self._figures = self._lens.summary()
+        self._figures, self._worst = self._lens.summary(), self._lens.worst_places()
         self._state = self._lens.kept
         self.text.open(self._lens)
         self._show()
@@ -197,6 +201,9 @@ class LensScreen(Screen[LensChoice | None]):
         if self._one_model:
             note = f"  n/p below {limits[self._level - 1]:g}"
         lines.append(styled((what, "lens--dim"), *shades, (note, "lens--dim")))
+        figure = (lambda at: math.exp(-lens.reference.nll[at])) if self._one_model else lens.candidate.kld.__getitem__
+        places = (f"{at + 1} {lens.name(lens.tokens[at])!r} {figure(at):.3f}" for at in self._worst[:SHOWN_PLACES])
+        lines.append(styled(("worst (w)  ", "lens--dim"), (clean_line("  ".join(places)), "")))
         return lines
 
     def _summary(self) -> list[tuple[str, str]]:
@@ -262,6 +269,11 @@ class LensScreen(Screen[LensChoice | None]):
     def action_flip(self) -> None:
         if self._lens is not None and self._lens.first_flip is not None:
             self.text.go_to(self._lens.first_flip)
+
+    def action_worst(self) -> None:
+        if self._lens is not None and self._worst:
+            here = self._worst.index(self.text.place) if self.text.place in self._worst else -1
+            self.text.go_to(self._worst[(here + 1) % len(self._worst)])
 
     def action_choose(self, step: int) -> None:
         count = len(self._alternatives(of_candidate=self._of_candidate))
