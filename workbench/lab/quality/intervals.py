@@ -23,7 +23,8 @@ BLOCK = 32
 FEWEST_BLOCKS = 5
 """Blocks below which there is no interval."""
 
-TOO_FEW = f"too few tokens for an interval: it takes {FEWEST_BLOCKS * BLOCK}"
+FEWEST_TOKENS = FEWEST_BLOCKS * BLOCK
+TOO_FEW = f"too few tokens for an interval: it takes {FEWEST_TOKENS}"
 
 _Z = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""

@@ -20,6 +20,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.lab.quality.figures import Figures
+from workbench.lab.quality.intervals import FEWEST_TOKENS
 from workbench.lab.quality.lens import LEVELS, Alternative, Lens
 from workbench.lab.quality.passes import PassProgress
 from workbench.ui.kit.sanitize import clean_line
@@ -158,7 +159,12 @@ class LensScreen(Screen[LensChoice | None]):
         self._show()
 
     def _progress(self, progress: PassProgress) -> None:
-        self.app.call_later(self._say, f"{progress.phase} {progress.fraction:.0%}")
+        self.app.call_later(self._say_progress, f"{progress.phase} {progress.fraction:.0%}")
+
+    def _say_progress(self, text: str) -> None:
+        # The last one may arrive after the end.
+        if self._lens is None and not self._failed:
+            self._say(text)
 
     def _fail(self, text: str) -> None:
         self._failed = True
@@ -212,9 +218,11 @@ class LensScreen(Screen[LensChoice | None]):
             return []
         interval = found.kld_interval
         ends = "" if interval is None else f" [{interval[0]:.4f}, {interval[1]:.4f}]"
+        few = f" (no interval below {FEWEST_TOKENS} tokens)" if interval is None else ""
         bound = " at least" if self._lens is not None and self._lens.in_turn else ""
         flip = "none" if found.first_flip is None else f"{found.first_flip + 1}"
-        return [(f"  mean KLD{bound} {found.mean_kld:.4f}{ends}, same top {found.same_top:.1%}, first flip {flip}", "")]
+        figures = f"  mean KLD{bound} {found.mean_kld:.4f}{ends}, same top {found.same_top:.1%}, first flip {flip}"
+        return [(figures, ""), (few, "lens--dim")]
 
     def _alternatives(self, *, of_candidate: bool) -> list[Alternative]:
         return [] if self._lens is None else self._lens.alternatives(self.text.place, of_candidate=of_candidate)
