@@ -15,6 +15,7 @@ import tarfile
 from pathlib import Path
 
 from benchmarks.common import cache_folder, log
+from scripts.bootstrap import build_environment
 
 OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",
@@ -51,7 +52,7 @@ def tool(name: str) -> Path:
             ("cmake", "-S", str(source), "-B", str(build), *generator, *OPTIONS),
             ("cmake", "--build", str(build), "--target", name, "--parallel", str(os.cpu_count() or 1)),
         ):
-            if subprocess.run(command, stdout=output, stderr=output, check=False).returncode:
+            if subprocess.run(command, stdout=output, stderr=output, env=build_environment(), check=False).returncode:
                 raise SystemExit(f"{name} could not be built: see {output.name}")
     return program
 
