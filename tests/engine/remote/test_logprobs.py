@@ -38,7 +38,7 @@ def test_the_form_of_openai_is_read_and_damaged_parts_are_skipped():
     assert found.level == 4
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.recursive(st.none() | st.floats() | st.text() | st.booleans(), lambda each: st.lists(each) | st.dictionaries(
     st.sampled_from(["token", "logprob", "bytes", "top_logprobs"]), each)))  # fmt: skip
 def test_nothing_that_a_server_sends_is_an_error(value):

@@ -97,7 +97,7 @@ def test_intervals_cover_the_mean_of_correlated_tokens_in_95_of_100_texts(count,
 @pytest.mark.parametrize("count", [1, 8])
 @pytest.mark.parametrize("share", [0.87, 0.96])
 def test_intervals_cover_the_share_of_correlated_tokens(count, share):
-    same = correlated(1000, count, 500 if count == 1 else 255) < NormalDist().inv_cdf(share)
+    same = correlated(600, count, 500 if count == 1 else 255) < NormalDist().inv_cdf(share)
     intervals = [share_interval(list(text)) for text in np.ascontiguousarray(same.T)]
     assert 0.93 <= np.mean([low <= share <= high for low, high in intervals]) <= 0.97
 

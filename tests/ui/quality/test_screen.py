@@ -31,7 +31,7 @@ def seen(app: WorkbenchApp) -> str:
 async def test_a_measurement_from_the_keyboard(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
     tools = Tools(tmp_path / "kept")
     text = tmp_path / "text.txt"
-    text.write_text(TEXT * 12)
+    text.write_text(TEXT * 4)
     app = app_on(host, clock, "0", quality=tools, export_folder=tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -87,7 +87,7 @@ async def test_escape_keeps_what_is_done(host: ScriptedHost, clock: FakeClock, t
         setup = screen._setup
         setup.reference = ModelEntry("0", "tiny", "F16", "/m/0.gguf")
         setup.candidates.append(SimpleNamespace(model=None, values={}, label=lambda _: "same", word=""))
-        setup.name, setup.text = "a text", TEXT * 12
+        setup.name, setup.text = "a text", TEXT * 4
         await pilot.press("f9", "escape")
         await until(pilot, lambda: "kept." in seen(app))
         (record,) = screen._shown

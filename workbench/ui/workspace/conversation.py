@@ -42,7 +42,7 @@ class Conversation:
         return cls(config.system, config.sampling, config.load, config.when_context_full, origins=config.origins)
 
     @classmethod
-    def resumed(cls, session: Session, config: Config) -> Conversation:
+    def resumed(cls, session: Session, config: Config, alternatives: int = 0) -> Conversation:
         return cls(
             session.system,
             session.sampling,
@@ -54,6 +54,7 @@ class Conversation:
             session.pinned,
             # Its answers were written with these values, also where they are the defaults.
             origins=from_origin([*PARAMETERS, SYSTEM], "stored chat"),
+            alternatives=alternatives,
         )
 
     def successor(self) -> Conversation:

@@ -292,7 +292,7 @@ class Workspace:
     async def resume(self, session_id: str) -> Session:
         """Continue a stored conversation. Raises SessionError where it cannot be read; the current one stays then."""
         session = await self.recorder.resume(session_id)
-        self.conversation = Conversation.resumed(session, self._config)
+        self.conversation = Conversation.resumed(session, self._config, self.conversation.alternatives)
         self._start_over()
         return session
 
