@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,7 +14,12 @@ from tests.gguf.conftest import write_model
 from tests.gguf_files import finish
 from tests.short_demo import LAYERS
 from workbench.cli.main import main
+from workbench.core.memory import MemoryBuffer
+from workbench.core.models import LoadRecord, MemoryUse
+from workbench.core.parameters import LoadSettings
 from workbench.gguf.reader import read_header
+from workbench.store.loads import FileLoadBook
+from workbench.store.paths import find_paths
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +148,22 @@ def test_fit_prices_full_window_caches(call, tmp_path):
     )
     assert (window["swa_full"], full["swa_full"]) == (False, True)
     assert window["swa_full_bytes"] == full["swa_full_bytes"] == full["kv_bytes"] - window["kv_bytes"] > 0
+
+
+def test_fit_is_corrected_by_what_the_last_load_took(call, demo_path):
+    plain = json.loads(call("fit", "demo", "--json")[1])
+    assert (plain["correction"], plain["last_load"]) == ({}, None)
+    estimate, taken = (MemoryUse.of([MemoryBuffer("CPU", "compute", size)]) for size in (2**24, 2**25))
+    record = LoadRecord(str(demo_path), LoadSettings(), "CPU", taken, estimate, 1.0, architecture="llama")
+    asyncio.run(FileLoadBook(find_paths().loads_file).remember(record))
+    found = json.loads(call("fit", "demo", "--json")[1])
+    assert found["correction"] == {"compute": 2.0}
+    assert found["compute_bytes"] == 2 * plain["compute_bytes"]
+    assert found["last_load"] == [
+        {"device": "CPU", "purpose": "compute", "estimated": 2**24, "taken": 2**25, "error": -0.5}
+    ]
+    _, out, _ = call("fit", "demo")
+    assert "corrected by what the last llama took: compute x2.000" in out
 
 
 def test_fit_for_people(call):

@@ -11,7 +11,7 @@ from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
-from workbench.gguf.fit import DeviceRoom, Room
+from workbench.gguf.shares import DeviceRoom, Room
 
 LOAD = LoadSettings(num_ctx=512)
 COPIED = LoadSettings(num_ctx=512, use_mmap=False)

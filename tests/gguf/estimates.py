@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from workbench.core.models import MemoryUse
 from workbench.gguf.compute import graph_widths
-from workbench.gguf.memory import MemoryEstimate, cache_bytes_by_layer
+from workbench.gguf.memory import cache_bytes_by_layer
 
 
 def kv_bytes(metadata, settings):
@@ -21,4 +22,4 @@ def estimate(headers, settings):
     metadata = headers[0].metadata
     weights = sum(header.tensor_bytes for header in headers)
     tensors = [tensor for header in headers for tensor in header.tensors]
-    return MemoryEstimate(weights, kv_bytes(metadata, settings), graph_widths(metadata, tensors).bytes(settings))
+    return MemoryUse(weights, kv_bytes(metadata, settings), graph_widths(metadata, tensors).bytes(settings))

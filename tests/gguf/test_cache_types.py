@@ -10,8 +10,9 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import ModelLoadError
 from workbench.core.parameters import LoadSettings
 from workbench.gguf.cache_types import cache_refusal
-from workbench.gguf.fit import DeviceRoom, FitModel, Room
+from workbench.gguf.fit import FitModel
 from workbench.gguf.reader import read_header
+from workbench.gguf.shares import DeviceRoom, Room
 
 FLASH = ("auto", "on", "off")
 TYPES = ("f16", "bf16", "q8_0", "q4_0", "iq4_nl")

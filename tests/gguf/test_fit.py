@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from tests.gguf.estimates import estimate
 from tests.lora import write_lora
 from workbench.core.parameters import LoadSettings
-from workbench.gguf.fit import ALL_THAT_FIT, DeviceRoom, FitModel, FitQuestion, Room
+from workbench.gguf.fit import ALL_THAT_FIT, FitModel, FitQuestion
 from workbench.gguf.header import Header
 from workbench.gguf.memory import CacheSettings
 from workbench.gguf.reader import read_header
+from workbench.gguf.shares import DeviceRoom, Room
 
 MIB, GIB = 2**20, 2**30
 PLENTY = DeviceRoom("CPU", 64 * GIB)
@@ -148,6 +149,17 @@ def test_a_context_that_fits_is_priced_as_fitting(model, free, host, n_ctx, laye
     if layers < 0:
         assert all(share.fits for share in fit.shares[1:])
         assert fit.gpu_layers == model.most_layers(question, room)
+
+
+def test_an_estimate_is_corrected_by_purpose(headers, model):
+    corrected = FitModel(headers)
+    corrected.correction = {"compute": 1.5, "KV": 0.5}
+    room, question = Room(PLENTY, gpus(2**34)), FitQuestion(4096, gpu_layers=20)
+    for plain, share in zip(model.price(question, room).shares, corrected.price(question, room).shares, strict=True):
+        assert share.weights_bytes == plain.weights_bytes
+        assert share.kv_bytes == plain.kv_bytes / 2
+        assert share.compute_bytes == round(plain.compute_bytes * 1.5)
+        assert sum(buffer.size_bytes for buffer in share.buffers) == share.total_bytes
 
 
 def test_copies_for_the_processor_count(headers, tiny_model):

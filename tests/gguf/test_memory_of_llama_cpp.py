@@ -12,9 +12,10 @@ import pytest
 from tests.gguf.estimates import estimate, kv_bytes
 from tests.lora import write_lora
 from workbench.gguf.check import check_loadable
-from workbench.gguf.fit import DeviceRoom, FitModel, FitQuestion, Room
+from workbench.gguf.fit import FitModel, FitQuestion
 from workbench.gguf.lora import check_adapter
 from workbench.gguf.memory import CacheSettings
+from workbench.gguf.shares import DeviceRoom, Room
 
 CHILD = """
 import ctypes, json, re, sys

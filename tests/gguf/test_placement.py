@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from tests.reliability.toys import experts
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import LoadSettings
-from workbench.gguf.fit import DeviceRoom, FitModel, FitQuestion, Room
+from workbench.gguf.fit import FitModel, FitQuestion
 from workbench.gguf.placement import check_devices, devices_of_layers, idle_overrides, override_rules
 from workbench.gguf.reader import read_header
+from workbench.gguf.shares import DeviceRoom, Room
 
 GIB = 2**30
 HOST = DeviceRoom("CPU", 64 * GIB)
@@ -89,6 +90,26 @@ def test_only_the_device_of_the_output_holds_logits(tmp_path, model_writer):
 def test_devices_are_chosen_by_name(mixture):
     fit = mixture.price(FitQuestion(512, devices=("CUDA1",)), Room(HOST, GPUS))
     assert list(weights(fit)) == ["CPU", "CUDA1"]
+
+
+def test_shares_are_those_of_the_gpus_in_the_order_in_which_they_are_named(mixture):
+    named = FitQuestion(512, gpu_layers=3, devices=("CUDA1", "CUDA0"))
+    room = Room(HOST, GPUS)
+    assert list(weights(mixture.price(replace(named, split=(1.0, 0.0)), room))) == ["CPU", "CUDA1"]
+    assert list(weights(mixture.price(replace(named, only_gpu=0), room))) == ["CPU", "CUDA1"]
+    first, second = mixture.price(replace(named, split=(2.0, 1.0)), room).shares[1:]
+    assert (first.device.name, second.device.name) == ("CUDA1", "CUDA0")
+    assert first.weights_bytes > second.weights_bytes
+
+
+@given(st.lists(st.floats(0, 9), min_size=2, max_size=2).filter(any), st.integers(1, 3), st.integers(-1, 2))
+def test_each_tensor_and_each_cache_is_on_one_device(mixture, split, layers, experts):
+    question = FitQuestion(512, gpu_layers=layers, cpu_experts=experts)
+    one = mixture.price(question, Room(HOST, GPUS[:1]))
+    two = mixture.price(replace(question, split=tuple(split)), Room(HOST, GPUS))
+    assert (two.weights_bytes, two.kv_bytes) == (one.weights_bytes, one.kv_bytes)
+    assert weights(two)["CPU"] == weights(one)["CPU"]
+    assert two.gpu_layers == layers
 
 
 @given(st.integers(1, 80), st.lists(st.integers(0, 9), min_size=1, max_size=4).filter(any), st.data())

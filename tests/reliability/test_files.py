@@ -19,8 +19,9 @@ from tests.reliability.toys import TOYS
 from workbench.core.errors import ModelFileError
 from workbench.gguf.check import check_loadable
 from workbench.gguf.files import read_fit_model, read_report
-from workbench.gguf.fit import DeviceRoom, FitModel, FitQuestion, Room
+from workbench.gguf.fit import FitModel, FitQuestion
 from workbench.gguf.kinds import _DECODERS
+from workbench.gguf.shares import DeviceRoom, Room
 
 ROOM = Room(DeviceRoom("CPU", 2**36), (DeviceRoom("GPU", 2**33, 2**29),))
 QUESTIONS = [

@@ -14,7 +14,7 @@ from tests.ui.fakes import FakeLoads, settle, until
 from tests.ui.library_fakes import FakeCatalog, NamedFiles, library
 from workbench.core.models import LibraryView, LoadRecord, MemoryUse
 from workbench.core.parameters import LoadSettings
-from workbench.gguf.fit import DeviceRoom, Room
+from workbench.gguf.shares import DeviceRoom, Room
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.models.screen import ModelsScreen
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from workbench.core.memory import MemoryBuffer
 from workbench.core.models import LoadRecord, MemoryUse
 from workbench.core.parameters import LoadSettings
 from workbench.store.loads import FileLoadBook
@@ -48,6 +49,24 @@ async def test_the_newest_comes_first_and_replaces_the_same_load(path: Path) -> 
     for record in (RECORD, other, again):
         await book.remember(record)
     assert await book.recall("/m/a.gguf") == [again, other]
+
+
+async def test_the_last_load_of_an_architecture_corrects_its_estimates(path: Path) -> None:
+    def load(name: str, architecture: str, taken: int) -> LoadRecord:
+        sizes = ((200, 0, 100), (200, 0, taken))
+        estimate, memory = (
+            MemoryUse.of([MemoryBuffer("CPU", "weights", weights), MemoryBuffer("CPU", "compute", compute * 2**20)])
+            for weights, _, compute in sizes
+        )
+        return LoadRecord(name, LoadSettings(), "CPU", memory, estimate, 1.0, architecture=architecture)
+
+    book = FileLoadBook(path)
+    assert await book.correction("llama") == {}
+    for record in (load("/m/a", "llama", 90), load("/m/b", "llama", 110), load("/m/c", "lfm2", 50), RECORD):
+        await book.remember(record)
+    assert await book.correction("llama") == {"compute": 1.1}
+    assert await book.correction("lfm2") == {"compute": 0.5}
+    assert await book.correction("") == {}
 
 
 async def test_old_records_are_dropped(path: Path) -> None:

@@ -23,6 +23,7 @@ from workbench.core.errors import CancelledError, ModelLoadError, SessionError, 
 from workbench.core.json_reader import read_json
 from workbench.core.kept import KeptSettings
 from workbench.core.logbook import LogBook
+from workbench.core.memory import Correction, correction_of
 from workbench.core.models import Catalog, LoadBook, LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling, Value
 from workbench.core.prompt_text import PromptBook, PromptText
@@ -48,9 +49,10 @@ from workbench.core.tree import Node, View
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
-from workbench.gguf.fit import DeviceRoom, FitModel, Room
+from workbench.gguf.fit import FitModel
 from workbench.gguf.lora import check_adapter
 from workbench.gguf.model_files import ModelFiles
+from workbench.gguf.shares import DeviceRoom, Room
 from workbench.lab.bench.job import BenchTools
 from workbench.lab.bench.record import BenchRecord
 from workbench.lab.evals.tools import EvalTools
@@ -364,6 +366,9 @@ class FakeLoads:
 
     async def recall(self, path: str) -> Sequence[LoadRecord]:
         return [record for record in self.records if record.path == path]
+
+    async def correction(self, architecture: str) -> Correction:
+        return correction_of(next((each.compared for each in self.records if each.architecture == architecture), ()))
 
 
 class FakeFiles(LocalFiles):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from dataclasses import asdict, replace
 
 from workbench.cli.composition import compose, find_file
 from workbench.cli.options import add_json, settings
 from workbench.cli.output import print_json, print_table, say
+from workbench.core.models import LoadRecord
 from workbench.core.parameters import check_value
 from workbench.core.units import size_text
 from workbench.gguf.check import check_loadable
-from workbench.gguf.fit import Fit, FitModel, FitQuestion
+from workbench.gguf.fit import FitModel, FitQuestion
 from workbench.gguf.lora import check_adapter
 from workbench.gguf.placement import check_devices, idle_overrides
+from workbench.gguf.shares import Fit
 
 PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "total_bytes")
 """The parts of the memory that a model needs, as `Fit` and `Share` call them."""
@@ -48,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
 
     machine = look_at_machine()
     model, room = FitModel(headers, machine.repacked, adapter), room_on(machine)
+    model.correction = asyncio.run(workers.loads.correction(model.architecture))
+    last = next(iter(asyncio.run(workers.loads.recall(str(path)))), None)
     question = model.question(load)
     fit = model.price(question, room)
     if room.gpus and load.num_gpu:
@@ -55,9 +60,10 @@ def run(options: argparse.Namespace) -> int:
     largest, most = model.largest_context(question, room), model.most_layers(question, room)
     experts = model.fewest_cpu_experts(question, room)
     if options.json:
-        print_json(_as_json(question, fit, largest, most, experts, model))
+        print_json(_as_json(question, fit, largest, most, experts, model) | _of_loads(model, last))
     else:
         _print(question, fit, largest, most, experts, model)
+        _print_loads(model, last)
         for override in idle_overrides(load.override_tensor, model.tensors):
             say(f"override_tensor {override} matches no tensor of this model")
     return 0
@@ -93,6 +99,22 @@ def _as_json(
             for share in fit.shares
         ],
     }
+
+
+def _of_loads(model: FitModel, last: LoadRecord | None) -> dict[str, object]:
+    """What earlier loads took: the factors that were applied, and the buffers of the last load of this file."""
+    buffers = None if last is None else [asdict(each) | {"error": each.error} for each in last.compared]
+    return {"correction": dict(model.correction), "last_load": buffers}
+
+
+def _print_loads(model: FitModel, last: LoadRecord | None) -> None:
+    if model.correction:
+        factors = ", ".join(f"{purpose} x{factor:.3f}" for purpose, factor in model.correction.items())
+        say(f"corrected by what the last {model.architecture} took: {factors}")
+    if last is not None and last.compared:
+        say("\nthe last load of this file:")
+        rows = [(each.device, each.purpose, size_text(each.estimated), size_text(each.taken)) for each in last.compared]
+        print_table(("device", "buffer", "estimated", "taken"), rows)
 
 
 def _print(question: FitQuestion, fit: Fit, largest: int, most: int, experts: int | None, model: FitModel) -> None:

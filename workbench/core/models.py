@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from workbench.core.events import Source
+from workbench.core.memory import BufferComparison, Correction, MemoryBuffer, compare_buffers
 from workbench.core.parameters import LoadSettings, Value
 from workbench.core.recipe import Recipe
 
@@ -123,6 +125,24 @@ class MemoryUse:
     """The device that holds most of it, by llama.cpp's name."""
     by_device: tuple[tuple[str, int], ...] = ()
     """Bytes by device, under llama.cpp's names; `CPU` is host memory. Empty where it is unknown."""
+    buffers: tuple[MemoryBuffer, ...] = ()
+    """The same by device and purpose. Empty where it is unknown."""
+
+    @staticmethod
+    def of(buffers: Sequence[MemoryBuffer]) -> MemoryUse:
+        """The memory that these buffers take, of which there is at least one."""
+        purposes, devices = Counter[str](), Counter[str]()
+        for each in buffers:
+            purposes[each.purpose] += each.size_bytes
+            devices[each.device] += each.size_bytes
+        return MemoryUse(
+            purposes["weights"],
+            purposes["KV"] + purposes["states"],
+            purposes["compute"],
+            max(devices, key=devices.__getitem__),
+            tuple(devices.items()),
+            tuple(buffers),
+        )
 
     @property
     def total_bytes(self) -> int:
@@ -181,6 +201,12 @@ class LoadRecord:
     """When it was loaded, in seconds since 1970."""
     decode_tps: float | None = None
     """The decode speed of its last answer, in tokens/s; None before the first."""
+    architecture: str = ""
+
+    @property
+    def compared(self) -> tuple[BufferComparison, ...]:
+        """Each buffer beside its estimate; none where either is unknown."""
+        return compare_buffers(self.estimate.buffers if self.estimate else (), self.memory.buffers)
 
     @property
     def error(self) -> float | None:
@@ -227,3 +253,6 @@ class LoadBook(Protocol):
 
     async def recall(self, path: str) -> Sequence[LoadRecord]:
         """The records of the file `path`, newest first."""
+
+    async def correction(self, architecture: str) -> Correction:
+        """What the last load of a model of an architecture took, in parts of its estimate."""

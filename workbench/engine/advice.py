@@ -17,7 +17,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.engine.files import LocalFiles
 
 if TYPE_CHECKING:
-    from workbench.gguf.fit import Fit, Room
+    from workbench.gguf.shares import Fit, Room
 
 
 class LocalAdviser(MemoryAdviser):

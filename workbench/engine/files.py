@@ -16,10 +16,11 @@ from workbench.core.errors import TargetError, WorkbenchError
 from workbench.gguf.model_files import ModelFiles
 
 if TYPE_CHECKING:
-    from workbench.gguf.fit import FitModel, Room
+    from workbench.gguf.fit import FitModel
     from workbench.gguf.header import Array
     from workbench.gguf.inspect import ModelReport
     from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
+    from workbench.gguf.shares import Room
     from workbench.gguf.targets import QuantType
     from workbench.gguf.tokenizer import TokenizerFacts
 

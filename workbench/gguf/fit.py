@@ -7,18 +7,20 @@ than the time between two key presses.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
-from workbench.core.errors import ModelLoadError
+from workbench.core.memory import Correction
 from workbench.core.parameters import LoadSettings
 from workbench.gguf.cache_types import cache_refusal
 from workbench.gguf.compute import graph_widths
 from workbench.gguf.header import Header
 from workbench.gguf.layers import layer_count
-from workbench.gguf.memory import CELL_PADDING, CacheSettings, cache_bytes_by_layer
+from workbench.gguf.memory import CELL_PADDING, CacheSettings, cache_bytes_by_layer, state_bytes_by_layer
 from workbench.gguf.model import get_int, get_text
 from workbench.gguf.placement import ALL_LAYERS, LayerBytes, bytes_by_layer, devices_of_layers
+from workbench.gguf.shares import Fit, Room, Share
 from workbench.gguf.weights import host_weights_bytes, place_tensors
 
 ALL_THAT_FIT = -1
@@ -51,7 +53,7 @@ class FitQuestion:
     only_gpu: int | None = None
     """The index of the only GPU to use; None for all of them."""
     devices: tuple[str, ...] = ()
-    """The names of the GPUs to use; empty for all."""
+    """The names of the GPUs to use, in the order of `split`; empty for all."""
     split: tuple[float, ...] = ()
     """The shares of the GPUs in the layers; empty for those of their free memory."""
     cpu_experts: int = 0
@@ -64,87 +66,6 @@ class FitQuestion:
     """Whether layers with a sliding window keep the whole context."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceRoom:
-    """The free memory of one device."""
-
-    name: str
-    free_bytes: int
-    reserve_bytes: int = 0
-    """Memory that must stay free there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """The free memory of the machine."""
-
-    host: DeviceRoom
-    gpus: tuple[DeviceRoom, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """The memory that a model needs on one device."""
-
-    device: DeviceRoom
-    weights_bytes: int = 0
-    kv_bytes: int = 0
-    compute_bytes: int = 0
-
-    @property
-    def total_bytes(self) -> int:
-        """The sum."""
-        return self.weights_bytes + self.kv_bytes + self.compute_bytes
-
-    @property
-    def fits(self) -> bool:
-        """Whether the device has enough free memory."""
-        room = self.device.free_bytes - self.device.reserve_bytes
-        return not self.total_bytes or self.total_bytes <= room
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """The memory that a model needs, by device."""
-
-    shares: tuple[Share, ...]
-    """The host first."""
-    gpu_layers: int
-    """Layers on the GPUs."""
-    refusal: ModelLoadError | None = None
-    """Why llama.cpp does not load the model with these settings, whatever the memory."""
-
-    @property
-    def weights_bytes(self) -> int:
-        """The weights, including repacked copies and the adapter."""
-        return sum(share.weights_bytes for share in self.shares)
-
-    @property
-    def kv_bytes(self) -> int:
-        """Keys and values, recurrent states included."""
-        return sum(share.kv_bytes for share in self.shares)
-
-    @property
-    def compute_bytes(self) -> int:
-        """The compute buffers."""
-        return sum(share.compute_bytes for share in self.shares)
-
-    @property
-    def total_bytes(self) -> int:
-        """The sum."""
-        return sum(share.total_bytes for share in self.shares)
-
-    @property
-    def free_bytes(self) -> int:
-        """The free memory of the devices used."""
-        return sum(share.device.free_bytes for share in self.shares if share.total_bytes)
-
-    @property
-    def fits(self) -> bool:
-        """Whether the model is loaded with these settings, and every device has enough free memory for its share."""
-        return self.refusal is None and all(share.fits for share in self.shares)
-
-
 class FitModel:
     """A model whose memory requirements are calculated, by the headers of its parts and of its LoRA adapter.
 
@@ -155,14 +76,18 @@ class FitModel:
         self, headers: Sequence[Header], repacked: Container[str] = frozenset(), adapter: Header | None = None
     ) -> None:
         self._metadata = headers[0].metadata
+        self.architecture = get_text(self._metadata, "general.architecture") or ""
+        self.correction: Correction = {}
+        """The factors of every estimate."""
         self.adapter_bytes = adapter.tensor_bytes if adapter is not None else 0
         """The share of the adapter in the weights; llama.cpp copies adapters and never maps them."""
         self.tensors = place_tensors(headers, adapter)
         """The tensors of the model and of the adapter by layer."""
-        self._layers = layer_count(self._metadata, get_text(self._metadata, "general.architecture") or "")
+        self._layers = layer_count(self._metadata, self.architecture)
         self._parts: tuple[tuple[str, ...], list[LayerBytes]] = (), self._tally(())
         self.expert_layers = sum(part.experts > 0 for part in self._parts[1])
         """The number of layers with experts; 0 where the model has none."""
+        self._states = state_bytes_by_layer(self._metadata)
         self._widths = graph_widths(self._metadata, (tensor for header in headers for tensor in header.tensors))
         self._host_weights = {
             mapped: host_weights_bytes(headers, repacked, mapped=mapped) + self.adapter_bytes
@@ -177,7 +102,7 @@ class FitModel:
     @property
     def trained_context(self) -> int | None:
         """The longest context that the model was trained for, in tokens."""
-        return get_int(self._metadata, f"{get_text(self._metadata, 'general.architecture')}.context_length")
+        return get_int(self._metadata, f"{self.architecture}.context_length")
 
     def question(self, load: LoadSettings) -> FitQuestion:
         """The question for these load settings."""
@@ -263,24 +188,29 @@ class FitModel:
         settings = _settings(question)
         if not layers:
             weights = self._host_weights[question.mapped]
-            return Fit((Share(room.host, weights, sum(caches), self._widths.bytes(settings)),), 0)
+            inner = self._widths.bytes(settings)
+            return self._corrected([Share(room.host, weights, sum(caches), inner, sum(self._states))], 0)
         shares = question.split or [max(0, gpu.free_bytes) for gpu in room.gpus]
         own = devices_of_layers(self._layers, layers, [*shares, *[0] * len(room.gpus)][: len(room.gpus)])
         placed = self._place(question, room, own)
         found = []
         for index, device in enumerate((room.host, *room.gpus)):
-            kept = sum(size for layer, size in enumerate(caches) if index == (own[layer] if question.kv_on_gpus else 0))
+            here = [index == (own[layer] if question.kv_on_gpus else 0) for layer in range(self._layers)]
+            kept, states = sum(compress(caches, here)), sum(compress(self._states, here))
             if not index:
                 # With weights on the host, parts of the graph are computed there too; otherwise only its inputs.
                 widths = self._widths
                 inner = widths.bytes(settings, output=False) if placed.computed else widths.host_bytes(settings)
-                found.append(Share(device, placed.bytes[0], kept, inner))
+                found.append(Share(device, placed.bytes[0], kept, inner, states))
             elif index in own or placed.bytes[index]:
                 needed = self._widths.bytes(settings, output=index == own[-1]) if index in own else 0
                 # The first GPU multiplies by the weights of the host, one tensor after the other.
                 needed += placed.computed if index == 1 and settings.ubatch >= OFFLOAD_TOKENS else 0
-                found.append(Share(device, placed.bytes[index], kept, needed))
-        return Fit(tuple(found), layers)
+                found.append(Share(device, placed.bytes[index], kept, needed, states))
+        return self._corrected(found, layers)
+
+    def _corrected(self, shares: Iterable[Share], layers: int) -> Fit:
+        return Fit(tuple(share.corrected(self.correction) for share in shares), layers)
 
     def _place(self, question: FitQuestion, room: Room, own: Sequence[int]) -> _Placed:
         """The weights by device, for layers and the output on the devices `own`."""
@@ -319,7 +249,9 @@ def _largest(high: int, fits: Callable[[int], bool]) -> int:
 
 def _used(question: FitQuestion, room: Room) -> Room:
     """The devices that the question allows."""
-    gpus = tuple(gpu for gpu in room.gpus if gpu.name in question.devices or not question.devices)
+    by_name = {gpu.name: gpu for gpu in room.gpus}
+    # llama.cpp deals shares in the order in which the devices are named.
+    gpus = tuple(by_name[name] for name in question.devices if name in by_name) if question.devices else room.gpus
     return Room(room.host, gpus if question.only_gpu is None else gpus[question.only_gpu : question.only_gpu + 1])
 
 

@@ -62,7 +62,7 @@ _NO_DECODERS: Mapping[str, Obstacle] = {
 _POOLING_OF_EMBEDDINGS, _POOLING_OF_RERANKERS = frozenset({1, 2, 3}), 4
 """Values of `pooling_type`: mean, first token and last token; rank."""
 
-_DECODERS = frozenset(
+DECODERS = frozenset(
     {
         "afmoe", "apertus", "arcee", "arctic", "arwkv7", "baichuan", "bailingmoe", "bailingmoe2", "bailingmoe3",
         "bitnet", "bloom", "chameleon", "chatglm", "codeshell", "cogvlm", "cohere2", "cohere2moe", "command-r", "dbrx",
@@ -80,7 +80,7 @@ _DECODERS = frozenset(
         "smallthinker", "smollm3", "spark2_5", "stablelm", "starcoder", "starcoder2", "step35", "talkie", "xverse",
     }
 )  # fmt: skip
-"""The other architectures of llama.cpp."""
+"""The other architectures of llama.cpp, whose models generate text."""
 _LONGEST_NAME = 64
 """Characters; no architecture has a longer name."""
 _OLLAMA = "Get the GGUF that was made for llama.cpp, or use the Ollama server."
@@ -135,7 +135,7 @@ def why_no_text(metadata: Mapping[str, object]) -> Obstacle | None:
 
 def _is_known(architecture: str) -> bool:
     return (
-        architecture in _DECODERS
+        architecture in DECODERS
         or architecture in _NO_DECODERS
         or (len(architecture) <= _LONGEST_NAME and _is_in_library(architecture))
     )

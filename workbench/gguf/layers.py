@@ -43,8 +43,8 @@ class CacheWidths:
 
     key: tuple[int, ...]
     value: tuple[int, ...]
-    index_key: int = 0
-    """Width of the index key of sparse attention."""
+    index_key: tuple[int, ...]
+    """The index key of sparse attention; 0 in layers without an indexer."""
     index_value: int = 0
     """Width of a value beside it."""
 
@@ -107,6 +107,9 @@ _HYBRID_BY_HEADS = frozenset(
 _HYBRID_BY_INTERVAL: Mapping[str, int] = {"minimax-01": 8, "qwen35": 4, "qwen35moe": 4, "qwen3next": 4, "qwen4exp": 4}
 """One in so many layers has attention, where the file does not state it."""
 _GEMMA3N_OWN_KV = 20
+_SHARED_INDEXERS = frozenset({"dots3note", "glm-dsa", "glm5-next", "hy_v4"})
+"""Architectures of which some layers have no indexer of their own."""
+_GLM_5_2_CONTEXT = 2**20
 
 
 def layer_count(metadata: Mapping[str, Value], architecture: str) -> int:
@@ -230,9 +233,32 @@ def head_widths(metadata: Mapping[str, Value], architecture: str, plan: LayerPla
         return tuple(windowed if layer is LayerKind.WINDOW else full for layer in plan.kinds)
 
     sparse = _length(metadata, f"{prefix}.indexer.key_length", 0)
-    return CacheWidths(
-        lengths("key"), lengths("value"), sparse if _length(metadata, f"{prefix}.indexer.head_count", 0) else 0
-    )
+    if not _length(metadata, f"{prefix}.indexer.head_count", 0):
+        sparse = 0
+    elif _length(metadata, f"{prefix}.indexer.kpool", 0):
+        # Beside the key, what it is pooled from.
+        sparse *= 3
+    keys = lengths("key")
+    indexers = [sparse * has for has in _indexers(metadata, architecture, len(plan.kinds))]
+    if architecture == "dots3note":
+        # llama.cpp gives the indexer of a windowed layer the width of its keys.
+        indexers = [
+            width and (key if kind is LayerKind.WINDOW else width)
+            for width, key, kind in zip(indexers, keys, plan.kinds, strict=True)
+        ]
+    return CacheWidths(keys, lengths("value"), tuple(indexers))
+
+
+def _indexers(metadata: Mapping[str, Value], architecture: str, count: int) -> tuple[bool, ...]:
+    """Which layers have an indexer of their own; others use the choice of one before."""
+    if architecture in _SHARED_INDEXERS:
+        listed = get_per_layer(metadata, f"{architecture}.attention.indexer.types", count)
+        if listed is not None:
+            return tuple(map(bool, listed))
+        # GLM 5.2, which has the longer context, does not list them.
+        if architecture == "glm-dsa" and _length(metadata, "glm-dsa.context_length", 0) >= _GLM_5_2_CONTEXT:
+            return tuple(layer < 2 or layer % 4 == 2 for layer in range(count))
+    return (True,) * count
 
 
 def _length(metadata: Mapping[str, Value], key: str, default: int) -> int:
@@ -250,5 +276,5 @@ def cache_widths(metadata: Mapping[str, Value], architecture: str, plan: LayerPl
         tuple(width * number for width, number in zip(one.key, heads, strict=True)),
         tuple(width * number for width, number in zip(values, heads, strict=True)),
         one.index_key,
-        max(one.value, default=0) if one.index_key and architecture == "minimax-m3" else 0,
+        max(one.value, default=0) if any(one.index_key) and architecture == "minimax-m3" else 0,
     )

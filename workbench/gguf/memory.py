@@ -10,7 +10,8 @@ from workbench.gguf.layers import CacheWidths, LayerKind, cache_widths, layer_co
 from workbench.gguf.model import get_int, get_per_layer, get_text, layer_values
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME
 
-_INDEXED_RATIO = 4
+_ATTENTION = frozenset({LayerKind.FULL, LayerKind.WINDOW, LayerKind.BOTH})
+INDEXED_RATIO = 4
 """The ratio of compressed layers that have an indexer."""
 CELL_PADDING = 256
 """llama.cpp rounds the context up to a multiple of this."""
@@ -44,27 +45,15 @@ class CacheSettings:
         """Buffers of cells."""
         return 1 if self.unified else self.sequences
 
+    def compressed_cells(self, ratio: int) -> int:
+        """Cells of a layer that keeps one compressed key for `ratio` tokens."""
+        return _padded(self.cells // ratio)
+
     def window_cells(self, window: int) -> int:
         """Cells of a layer with a sliding window of `window` tokens."""
         if self.full_window:
             return self.cells
         return _padded(min(self.cells, window * (self.sequences if self.unified else 1) + self.ubatch))
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryEstimate:
-    """The estimated memory of a model, in bytes."""
-
-    weights_bytes: int
-    kv_bytes: int
-    """Keys and values, recurrent states included."""
-    compute_bytes: int
-    """An approximation; the others are exact."""
-
-    @property
-    def total_bytes(self) -> int:
-        """The sum."""
-        return self.weights_bytes + self.kv_bytes + self.compute_bytes
 
 
 def _padded(cells: int) -> int:
@@ -81,21 +70,20 @@ def cache_bytes_by_layer(metadata: Mapping[str, Value], settings: CacheSettings)
     architecture = get_text(metadata, "general.architecture") or ""
     plan = plan_layers(metadata, architecture)
     widths = cache_widths(metadata, architecture, plan)
-    state = _state_bytes(metadata, architecture, settings.sequences)
+    states = state_bytes_by_layer(metadata, settings.sequences)
     compressed = _ratios(metadata, architecture, len(plan.kinds))
     sizes = []
-    for layer, kind in enumerate(plan.kinds):
-        size = state if kind in {LayerKind.RECURRENT, LayerKind.BOTH} else 0
+    for layer, (kind, size) in enumerate(zip(plan.kinds, states, strict=True)):
         if kind in {LayerKind.FULL, LayerKind.BOTH}:
-            size += settings.streams * settings.cells * _cell_bytes(widths, layer, settings)
+            size += settings.streams * settings.cells * _key_value_bytes(widths, layer, settings)
         elif kind is LayerKind.WINDOW:
             size += settings.streams * settings.window_cells(plan.window) * _key_value_bytes(widths, layer, settings)
-        if kind is LayerKind.WINDOW and architecture == "dots3note":
-            # Its sparse attention keeps the keys of every layer.
-            size += settings.streams * settings.cells * row_bytes(settings.type_k, widths.key[layer])
+        if kind in _ATTENTION and not any(compressed):
+            # The indexer sees the whole context, whatever the layer does.
+            size += settings.streams * settings.cells * _index_bytes(widths, layer, settings)
         if compressed[layer] > 0:
-            cells = _padded(settings.cells // compressed[layer])
-            index = widths.index_key if compressed[layer] == _INDEXED_RATIO else 0
+            cells = settings.compressed_cells(compressed[layer])
+            index = widths.index_key[layer] if compressed[layer] == INDEXED_RATIO else 0
             size += settings.streams * cells * row_bytes(settings.type_k, widths.key[layer])
             size += settings.streams * cells * row_bytes(settings.type_k, index)
         sizes.append(size)
@@ -109,6 +97,27 @@ def cache_bytes_by_layer(metadata: Mapping[str, Value], settings: CacheSettings)
     return tuple(sizes)
 
 
+def state_bytes_by_layer(metadata: Mapping[str, Value], sequences: int = 1) -> tuple[int, ...]:
+    """Bytes of the state of each layer: of its recurrence, or of the compression of its keys; 0 where it has none."""
+    architecture = get_text(metadata, "general.architecture") or ""
+    state = _state_bytes(metadata, architecture, sequences)
+    plan = plan_layers(metadata, architecture)
+    widths = cache_widths(metadata, architecture, plan)
+    ratios = _ratios(metadata, architecture, len(plan.kinds))
+    return tuple(
+        state if kind in {LayerKind.RECURRENT, LayerKind.BOTH} else sequences * _compressor_bytes(ratio, widths, layer)
+        for layer, (kind, ratio) in enumerate(zip(plan.kinds, ratios, strict=True))
+    )
+
+
+def _compressor_bytes(ratio: int, widths: CacheWidths, layer: int) -> int:
+    """Bytes of the values and scores of the tokens that are not compressed yet, in F32 (`llama_dsv4_comp_state`)."""
+    if ratio == INDEXED_RATIO:
+        # Twice as many of twice the width, since the groups overlap.
+        return 2 * 4 * 2 * ratio * 2 * (widths.key[layer] + widths.index_key[layer])
+    return 2 * 4 * ratio * widths.key[layer]
+
+
 def _ratios(metadata: Mapping[str, Value], architecture: str, count: int) -> Sequence[int]:
     """Of how many tokens each layer keeps one compressed key beside those of its window; 0 for none (DeepSeek 4)."""
     ratios = metadata.get(f"{architecture}.attention.compress_ratios") if architecture == "deepseek4" else None
@@ -117,10 +126,10 @@ def _ratios(metadata: Mapping[str, Value], architecture: str, count: int) -> Seq
     return [*found, *[0] * (count - len(found))]
 
 
-def _cell_bytes(widths: CacheWidths, layer: int, settings: CacheSettings) -> int:
-    """Bytes of one token in the cache of `layer`, with its index key."""
-    index = row_bytes(settings.type_k, widths.index_key) + row_bytes(settings.type_v, widths.index_value)
-    return _key_value_bytes(widths, layer, settings) + index
+def _index_bytes(widths: CacheWidths, layer: int, settings: CacheSettings) -> int:
+    """Bytes of one token in the cache of the indexer of `layer`; 0 where it has none."""
+    key = widths.index_key[layer]
+    return row_bytes(settings.type_k, key) + row_bytes(settings.type_v, widths.index_value if key else 0)
 
 
 def _key_value_bytes(widths: CacheWidths, layer: int, settings: CacheSettings) -> int:

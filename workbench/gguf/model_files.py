@@ -10,10 +10,11 @@ from workbench.core.cancel import CancelToken
 
 if TYPE_CHECKING:
     # Imported by the screen, whose first paint must not wait for the modules that read files.
-    from workbench.gguf.fit import FitModel, Room
+    from workbench.gguf.fit import FitModel
     from workbench.gguf.header import Array
     from workbench.gguf.inspect import ModelReport
     from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
+    from workbench.gguf.shares import Room
     from workbench.gguf.targets import QuantType
 
 

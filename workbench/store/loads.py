@@ -12,6 +12,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from workbench.core.json_reader import read_json
+from workbench.core.memory import Correction, correction_of
 from workbench.core.models import LoadBook, LoadRecord
 from workbench.store.files import make_folder, replace_file
 from workbench.store.locks import changing
@@ -39,6 +40,12 @@ class FileLoadBook(LoadBook):
     async def recall(self, path: str) -> Sequence[LoadRecord]:
         records = await asyncio.to_thread(self._read)
         return [record for record in records if record.path == path]
+
+    @override
+    async def correction(self, architecture: str) -> Correction:
+        records = await asyncio.to_thread(self._read)
+        compared = (record.compared for record in records if record.architecture == architecture)
+        return correction_of(next(filter(None, compared), ()))
 
     def _remember(self, record: LoadRecord) -> None:
         key = (record.path, record.settings)

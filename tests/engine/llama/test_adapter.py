@@ -14,8 +14,9 @@ from workbench.core.recipe import Recipe
 from workbench.engine.llama.host import LlamaHost
 from workbench.engine.llama.plan import Machine, make_plan
 from workbench.gguf.check import check_loadable
-from workbench.gguf.fit import DeviceRoom, FitModel, Room
+from workbench.gguf.fit import FitModel
 from workbench.gguf.reader import read_header
+from workbench.gguf.shares import DeviceRoom, Room
 
 
 async def open_with(short_demo: Path, adapter: Path | None, **settings: int):

@@ -9,6 +9,7 @@ import pytest
 from tests.engine.llama.conftest import answer
 from tests.reliability.probe import heap_use
 from workbench.core.engine import Request
+from workbench.core.memory import MemoryBuffer
 from workbench.core.parameters import Sampling
 from workbench.engine.llama.model import memory_use
 
@@ -33,7 +34,9 @@ def test_a_model_that_is_split_over_two_devices():
     )
     assert memory.device == "CUDA1"
     assert set(memory.on_gpus) == {"CUDA0", "CUDA1"}
-    assert sum(size for _, size in memory.by_device) == memory.total_bytes
+    assert sum(size for _, size in memory.by_device) == memory.total_bytes == sum(b.size_bytes for b in memory.buffers)
+    compute = {each.device: each.size_bytes / MIB for each in memory.buffers if each.purpose == "compute"}
+    assert compute == pytest.approx({"CPU": 72.02, "CUDA0": 160.01, "CUDA1": 300.75})
     sizes = (memory.weights_bytes, memory.kv_bytes, memory.compute_bytes)
     assert [size / MIB for size in sizes] == pytest.approx([4684.97, 1024.0, 533.27])
 
@@ -53,6 +56,9 @@ def test_an_adapter_counts_as_weights_of_its_device():
 def test_a_recurrent_state_counts_with_the_cache():
     memory = memory_use(["llama_memory_recurrent:        CPU RS buffer size =     2.00 MiB"])
     assert (memory.kv_bytes, memory.by_device) == (2 * MIB, (("CPU", 2 * MIB),))
+    assert memory.buffers[0].purpose == "states"
+    compressor = memory_use(["llama_dsv4_comp_state:        CPU DSV4 csa state buffer size =     1.00 MiB"])
+    assert compressor.buffers == (MemoryBuffer("CPU", "states", MIB),)
 
 
 def test_nothing_is_known_where_llama_cpp_said_nothing():

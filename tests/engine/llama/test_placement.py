@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.reliability.toys import experts
@@ -66,6 +68,9 @@ def test_what_is_chosen_is_what_was_asked_for(mixture):
     plan = make_plan(mixture, LoadSettings(devices=("CUDA1",), num_cpu_moe=1), TWO)
     assert (plan.backend, plan.settings.num_gpu, plan.settings.num_cpu_moe) == ("CUDA1", 3, 1)
     assert make_plan(mixture, LoadSettings(num_gpu=0, devices=("ROCm9",)), TWO).settings.num_gpu == 0
+    named = LoadSettings(devices=("CUDA1", "CUDA0"))
+    assert make_plan(mixture, named, TWO).backend == "CUDA1, CUDA0"
+    assert make_plan(mixture, replace(named, split_mode="none", main_gpu=0), TWO).backend == "CUDA1"
 
 
 def test_settings_without_effect_are_named(mixture, demo_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from workbench.core.errors import MemoryShortError, ParameterError
@@ -45,6 +47,16 @@ def test_a_model_larger_than_the_machine_names_the_switch(headers):
         make_plan(headers, LoadSettings(), machine(total=50_000_000))
     assert "memory_guard" in caught.value.hint
     make_plan(headers, LoadSettings(), machine(total=50_000_000), guard=False)
+
+
+@pytest.mark.parametrize(("asked", "warned"), [("auto", False), ("on", True), ("off", False)])
+def test_flash_attention_is_off_where_llama_cpp_has_none(headers, asked, warned):
+    metadata = {name.replace("llama.", "plm."): value for name, value in headers[0].metadata.items()}
+    header = replace(headers[0], metadata=metadata | {"general.architecture": "plm"})
+    plan = make_plan([header], LoadSettings(flash_attn=asked), machine())
+    assert plan.settings.flash_attn == "off"
+    assert any("no flash attention for plm" in each for each in plan.warnings) is warned
+    assert make_plan(headers, LoadSettings(flash_attn=asked), machine()).settings.flash_attn == asked
 
 
 def test_little_free_memory_is_a_warning(headers):

@@ -1,23 +1,28 @@
 from __future__ import annotations
 
+from ast import literal_eval
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.binding import Binding
 
 from tests.gguf.conftest import write_model
 from tests.lora import write_lora
+from tests.reliability.toys import experts
 from tests.ui.fakes import FakeFiles, FakeLoads, fake_services
 from workbench.core.errors import ModelFileError, ParameterError
+from workbench.core.memory import MemoryBuffer
 from workbench.core.models import EngineInfo, LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import KV_TYPES, LoadSettings
 from workbench.core.recipe import Recipe
 from workbench.engine.scripted import ScriptedHost
 from workbench.gguf.check import check_loadable
-from workbench.gguf.fit import DeviceRoom, FitModel, Room
+from workbench.gguf.fit import FitModel
 from workbench.gguf.reader import read_header
+from workbench.gguf.shares import DeviceRoom, Room
 from workbench.ui.kit import figures as fmt
 from workbench.ui.models.fit import UNKNOWN, FitEstimate, FitEstimator, estimate_fit, room_without
 from workbench.ui.models.fit_lines import (
@@ -29,11 +34,12 @@ from workbench.ui.models.fit_lines import (
     short_fit,
     short_settings,
 )
+from workbench.ui.models.keys import KEYS as KEYS_OF_SCREEN
 from workbench.ui.models.what_if import CACHE_TYPES, LONGEST, WhatIf, next_context, typed_context
 
 HOST = Room(DeviceRoom("CPU", 5_300_000_000))
 WITH_GPUS = Room(DeviceRoom("CPU", 5_300_000_000), (DeviceRoom("CUDA0", 80_000_000), DeviceRoom("CUDA1", 60_000_000)))
-KEYS = ["[ ]", "k", "v", "- +", "a", "b", "w", "x"]
+KEYS = ["[ ]", "k", "v", "- +", "a", "b", "w", "x", "X"]
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +212,65 @@ def test_what_is_on_a_gpu_is_closed_before_anything_is_loaded() -> None:
 # What if
 
 
+TRIALS = [
+    literal_eval(f"({binding.action.removeprefix('what_if(').removesuffix(')')},)")
+    for binding in KEYS_OF_SCREEN
+    if isinstance(binding, Binding) and binding.action.startswith("what_if(")
+]
+"""The arguments of the keys that try other settings."""
+
+
+@pytest.fixture
+def mixture_entry(tmp_path: Path) -> ModelEntry:
+    """A mixture of experts of 2 layers, whose experts take 192 KiB of its 300 KiB or so."""
+    path = experts(tmp_path / "m.gguf")
+    return ModelEntry("m", "Mixture", "F32", str(path), path.stat().st_size)
+
+
+async def learned(room: Room, model: ModelEntry) -> FitEstimator:
+    estimator = fitter_on(FakeFiles(room))
+    async for _ in estimator.learn([model]):
+        pass
+    return estimator
+
+
+async def test_every_lever_has_a_key_that_changes_the_estimate(mixture_entry: ModelEntry) -> None:
+    estimator = await learned(WITH_GPUS, mixture_entry)
+    changed = set()
+    for name, *step in TRIALS:
+        for base in ({}, {"num_cpu_moe": 1, "num_gpu": 1, "num_ctx": 1024}):
+            estimator.what_if = WhatIf(LoadSettings(), base)
+            estimator.try_next(name, *(step or [1]), mixture_entry)
+            changed |= {key for key, value in estimator.what_if.values.items() if base.get(key) != value}
+            assert estimator.estimate(mixture_entry) is not None
+    assert changed >= {
+        "num_ctx", "type_k", "type_v", "num_gpu", "flash_attn", "num_batch", "num_ubatch", "load_mode", "num_cpu_moe",
+        "offload_kqv", "devices", "swa_full",
+    }  # fmt: skip
+
+
+async def test_the_gpus_are_filled_with_the_fewest_experts_on_the_cpu(mixture_entry: ModelEntry) -> None:
+    estimator = await learned(Room(HOST.host, (DeviceRoom("CUDA0", 2**40),)), mixture_entry)
+    settings = {"num_ctx": 256, "num_ubatch": 32}
+    estimator.what_if = WhatIf(LoadSettings(**settings))
+    estimator.try_next("fullest", 1, mixture_entry)
+    assert estimator.what_if.values == {"num_gpu": 3}
+    whole = estimator.estimate(mixture_entry).fit.shares[1].total_bytes
+    for missing, expected in ((1, {"num_cpu_moe": 1, "num_gpu": 3}), (10**9, {"num_cpu_moe": -1, "num_gpu": 0})):
+        estimator = await learned(Room(HOST.host, (DeviceRoom("CUDA0", whole - missing),)), mixture_entry)
+        estimator.what_if = WhatIf(LoadSettings(**settings))
+        estimator.try_next("fullest", 1, mixture_entry)
+        assert estimator.what_if.values == expected
+        assert estimator.estimate(mixture_entry).fit.fits
+
+
+async def test_levers_of_gpus_say_that_there_is_none(mixture_entry: ModelEntry) -> None:
+    estimator = await learned(HOST, mixture_entry)
+    for name in ("num_gpu", "num_cpu_moe", "devices", "fullest"):
+        with pytest.raises(ParameterError, match="sees no GPU"):
+            estimator.try_next(name, 1, mixture_entry)
+
+
 def test_changes_that_change_nothing_are_none() -> None:
     what_if = WhatIf(LoadSettings()).put("num_ctx", 4096).put("type_k", "q8_0").put("num_ctx", 0)
     assert what_if.values == {"type_k": "q8_0"}
@@ -264,6 +329,34 @@ def test_the_last_load_is_shown_with_the_error_of_its_estimate() -> None:
     assert "context 8,192" in lines[1]
     assert "52.1 tokens/s on CPU" in lines[2]
     assert "not loaded here yet" in record_lines(None, 38)[0].plain
+
+
+def test_each_buffer_of_the_last_load_is_beside_its_estimate() -> None:
+    estimate, taken = (
+        MemoryUse.of([MemoryBuffer("CPU", "KV", 2**24), MemoryBuffer("CUDA0", "compute", size)])
+        for size in (2**24, 2**23)
+    )
+    record = LoadRecord("/m", LoadSettings(), "CUDA0", taken, estimate, 1.0)
+    lines = [line.plain for line in record_lines(record, 38)]
+    assert lines[1] == f"  CPU KV        {fmt.size(2**24)}, est 0.0 %"
+    assert lines[2] == f"  CUDA0 compute {fmt.size(2**23)}, est +100.0 %"
+
+
+async def test_the_last_load_of_an_architecture_corrects_the_estimate(demo_entry: ModelEntry) -> None:
+    loads = FakeLoads()
+    services = fake_services(ScriptedHost(()), files=FakeFiles(), loads=loads)
+    estimator = FitEstimator(services, LoadSettings, lambda: None)
+    async for _ in estimator.learn([demo_entry]):
+        pass
+    plain = estimator.estimate(demo_entry)
+    estimate, taken = (MemoryUse.of([MemoryBuffer("CPU", "compute", size)]) for size in (2**24, 2**25))
+    await loads.remember(LoadRecord("/m", LoadSettings(), "CPU", taken, estimate, 1.0, architecture="llama"))
+    async for _ in estimator.learn([demo_entry]):
+        pass
+    corrected = estimator.estimate(demo_entry)
+    assert corrected.fit.compute_bytes == 2 * plain.fit.compute_bytes
+    assert "took: compute +100.0 %." in " ".join(text(corrected).split())
+    assert "took" not in text(priced(FitModel(check_loadable(Path(demo_entry.path)))))
 
 
 # Which of them fit

@@ -18,7 +18,7 @@ from typing_extensions import override
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, EngineHost, ProgressCallback
 from workbench.core.errors import CancelledError, ModelFileError, TemplateError
-from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
+from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama.checkpoints import CheckpointLimits, CheckpointPool
 from workbench.engine.llama.jinja import shared_jinja
@@ -159,12 +159,7 @@ class LlamaHost(EngineHost):
             backend=plan.backend,
             load_ms=load_ms,
             memory=model.memory_use,
-            estimate=MemoryUse(
-                plan.needed.weights_bytes,
-                plan.needed.kv_bytes,
-                plan.needed.compute_bytes,
-                model.memory_use.device if model.memory_use else plan.backend,
-            ),
+            estimate=plan.needed,
             layers=model.layers,
             gpu_layers=min(settings.num_gpu, model.layers + 1) if model.gpu_layers is None else model.gpu_layers,
             vocabulary=model.vocabulary.fingerprint,

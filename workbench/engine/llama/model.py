@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.errors import EngineError
+from workbench.core.memory import MemoryBuffer, Purpose
 from workbench.core.models import MemoryUse
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama import native
@@ -25,7 +25,11 @@ from workbench.engine.llama.weights import apply_adapter, load_adapter, load_wei
 
 _DECODED, _NO_SLOT, _ABORTED = 0, 1, 2
 _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
-_BUFFER_LINE = re.compile(r"(\S+)\s+(model|LoRA|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
+_BUFFER_LINE = re.compile(r"(\S+)\s+(model|LoRA|KV|RS|DSV4 \w+ state|compute|output) buffer size\s*=\s*([\d.]+) MiB")
+_PURPOSES: Mapping[str, Purpose] = {
+    "model": "weights", "LoRA": "weights", "KV": "KV", "RS": "states", "compute": "compute", "output": "compute",
+}  # fmt: skip
+"""What a buffer is for, by llama.cpp's word."""
 
 
 class Model:
@@ -200,16 +204,11 @@ def offloaded_layers(lines: Sequence[str]) -> int | None:
 
 def memory_use(lines: Sequence[str]) -> MemoryUse | None:
     """The memory that llama.cpp logged; None where it logged none."""
-    by_purpose: Counter[str] = Counter()
-    by_device: Counter[str] = Counter()
+    buffers = []
     for match in filter(None, map(_BUFFER_LINE.search, lines)):
+        # `CPU_Mapped` and `CUDA_Host` are in the memory of the host.
+        device, _, kind = match[1].partition("_")
         # llama.cpp logs MiB with two decimals, so the figures are good to about 5 KiB.
         size = round(float(match[3]) * 2**20)
-        by_purpose[{"LoRA": "model", "RS": "KV", "output": "compute"}.get(match[2], match[2])] += size
-        # `CPU_Mapped` and `CUDA_Host` lie in the memory of the host.
-        device, _, kind = match[1].partition("_")
-        by_device["CPU" if kind == "Host" else device] += size
-    if not by_device:
-        return None
-    largest = max(by_device, key=by_device.__getitem__)
-    return MemoryUse(by_purpose["model"], by_purpose["KV"], by_purpose["compute"], largest, tuple(by_device.items()))
+        buffers.append(MemoryBuffer("CPU" if kind == "Host" else device, _PURPOSES.get(match[2], "states"), size))
+    return MemoryUse.of(buffers) if buffers else None

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from workbench.core.errors import MemoryShortError, ModelFileError, ParameterError
-from workbench.core.models import ModelEntry
+from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.units import size_text
 from workbench.gguf.check import check_loadable
-from workbench.gguf.fit import DeviceRoom, Fit, FitModel, Room
+from workbench.gguf.compute import NO_FLASH_ATTENTION
+from workbench.gguf.fit import FitModel
 from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
-from workbench.gguf.memory import MemoryEstimate
 from workbench.gguf.model import describe
 from workbench.gguf.placement import HOST, check_devices, idle_overrides
+from workbench.gguf.shares import DeviceRoom, Fit, Room
 from workbench.gguf.weights import host_weights_bytes
 
 GPU_MARGIN_BYTES = 512 * 2**20
@@ -73,7 +74,7 @@ class Plan:
     """Load settings with every open value chosen."""
     backend: str
     """The devices that will compute: `CPU`, or the GPUs."""
-    needed: MemoryEstimate
+    needed: MemoryUse
     """The memory that it needs, with the repacked copies."""
     warnings: tuple[str, ...]
 
@@ -85,7 +86,8 @@ def _chosen(gpus: Sequence[Gpu], asked: LoadSettings) -> Sequence[Gpu]:
         return gpus
     check_devices(asked, [gpu.name for gpu in gpus])
     if asked.devices:
-        gpus = [gpu for gpu in gpus if gpu.name in asked.devices]
+        by_name = {gpu.name: gpu for gpu in gpus}
+        gpus = [by_name[name] for name in asked.devices]
     if asked.main_gpu >= len(gpus):
         names = ", ".join(f"{number} is {gpu.name}" for number, gpu in enumerate(gpus))
         raise ParameterError(f"main_gpu cannot be {asked.main_gpu}: there is no such GPU.", f"Of those here, {names}.")
@@ -144,6 +146,10 @@ def make_plan(
         raise fit.refusal
     layers = fit.gpu_layers
     settings = replace(asked, num_ctx=n_ctx, num_thread=asked.num_thread or machine.cores, num_gpu=layers)
+    if model.architecture in NO_FLASH_ATTENTION:
+        settings = replace(settings, flash_attn="off")
+        if asked.flash_attn == "on":
+            warnings.append(f"llama.cpp has no flash attention for {model.architecture}: it is off.")
     if asked.num_gpu > 0 and not machine.gpus:
         warnings.append(f"{asked.num_gpu} layers were asked for on a GPU; this build of llama.cpp has none to use.")
     warnings += _idle(asked, model, machine)
@@ -164,8 +170,10 @@ def make_plan(
         free = size_text(machine.available_bytes)
         warnings.append(f"About {size_text(host)} of memory are needed and {free} are free: it will be slow.")
     backend = ", ".join(gpu.name for gpu in gpus) if layers else "CPU"
-    weights = fit.weights_bytes
+    shares = list(fit.shares)
     if not layers:
         # Not part of the checks above: the pages of the file that were copied can be reclaimed.
         weights = host_weights_bytes(headers, machine.repacked, mapped=settings.is_mapped) + model.adapter_bytes
-    return Plan(settings, backend, MemoryEstimate(weights, fit.kv_bytes, fit.compute_bytes), tuple(warnings))
+        shares[0] = replace(shares[0], weights_bytes=weights)
+    needed = MemoryUse.of([buffer for share in shares for buffer in share.buffers])
+    return Plan(settings, backend, needed, tuple(warnings))

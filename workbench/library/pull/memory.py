@@ -6,8 +6,9 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 from workbench.core.parameters import LoadSettings
-from workbench.gguf.fit import DeviceRoom, Fit, FitModel, Room
+from workbench.gguf.fit import FitModel
 from workbench.gguf.header import Header
+from workbench.gguf.shares import DeviceRoom, Fit, Room
 from workbench.gguf.targets import QUANT_TYPES
 from workbench.library.pull.variants import Variant, without_prefix
 

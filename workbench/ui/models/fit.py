@@ -13,7 +13,9 @@ from pathlib import Path
 from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.models import EngineInfo, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.gguf.fit import DEFAULT_CONTEXT, DeviceRoom, Fit, FitModel, FitQuestion, Room
+from workbench.gguf.fit import DEFAULT_CONTEXT, FitModel, FitQuestion
+from workbench.gguf.placement import ALL_LAYERS
+from workbench.gguf.shares import DeviceRoom, Fit, Room
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.models.what_if import CHOICES, WhatIf, next_context, typed_context
 from workbench.ui.services import Services
@@ -77,6 +79,11 @@ class FitEstimator:
         if model.path is not None:
             records = await self._services.loads.recall(model.path)
             self._records[model.path] = records[0] if records else None
+        if isinstance(known := self._models.get(model), FitModel):
+            correction = await self._services.loads.correction(known.architecture)
+            if correction != known.correction:
+                known.correction = correction
+                self._estimates.pop(model, None)
 
     async def look(self) -> bool:
         """Measure the free memory. Returns whether it has changed."""
@@ -115,7 +122,8 @@ class FitEstimator:
         """Try the next value of a setting.
 
         Args:
-            name: The parameter, `longest` for the longest context that fits, or `reset`.
+            name: The parameter, `longest` for the longest context that fits, `fullest` for the most on the GPUs, or
+                `reset`.
             step: 1 for more of it, -1 for less, where there is an order.
             model: The selected model; None where it is a heading.
 
@@ -131,19 +139,34 @@ class FitEstimator:
             now = estimate.question.n_ctx if estimate else self.what_if.settings.num_ctx or DEFAULT_CONTEXT
             trained = estimate.model.trained_context if estimate else None
             self.what_if = self.what_if.put(name, next_context(now, step, trained))
-        elif estimate is not None and name == "longest":
+        elif estimate is not None and model is not None:
+            self._try_with(name, step, model, estimate)
+
+    def _try_with(self, name: str, step: int, model: ModelEntry, estimate: FitEstimate) -> None:
+        """Try the next value of a setting that depends on the estimate."""
+        if name == "longest":
             if not estimate.largest:
                 raise ParameterError("No context fits with these settings.")
             self.what_if = self.what_if.put("num_ctx", estimate.largest)
-        elif estimate is not None and name == "num_cpu_moe":
+        elif not estimate.gpus:
+            raise ParameterError(NO_GPU)
+        elif name == "num_cpu_moe":
             self.what_if = self.what_if.put(name, self._experts(estimate, step))
-        elif estimate is not None and name == "devices":
+        elif name == "devices":
             self.what_if = self.what_if.put(name, self._next_devices())
-        elif estimate is not None:
-            if not estimate.gpus:
-                raise ParameterError(NO_GPU)
+        elif name == "fullest":
+            self._fill_gpus(model, estimate)
+        else:
             layers = max(0, min(estimate.model.layers, estimate.fit.gpu_layers + step))
             self.what_if = self.what_if.put("num_gpu", layers)
+
+    def _fill_gpus(self, model: ModelEntry, estimate: FitEstimate) -> None:
+        """All layers on the GPUs, with the fewest experts on the CPU; where that is not enough, the most layers."""
+        fewest = estimate.experts
+        if estimate.model.expert_layers:
+            self.what_if = self.what_if.put("num_cpu_moe", ALL_LAYERS if fewest is None else fewest)
+            estimate = self.estimate(model) or estimate
+        self.what_if = self.what_if.put("num_gpu", estimate.most if fewest is None else estimate.model.layers)
 
     def _experts(self, estimate: FitEstimate, step: int) -> int:
         """More layers with their experts on the CPU, or fewer."""
@@ -156,8 +179,6 @@ class FitEstimator:
     def _next_devices(self) -> tuple[str, ...]:
         """Each GPU alone, and then all of them."""
         names = [gpu.name for gpu in self._room.gpus] if self._room else []
-        if not names:
-            raise ParameterError(NO_GPU)
         ways = [(), *((name,) for name in names)]
         now = self.what_if.settings.devices
         return ways[(ways.index(now) + 1) % len(ways)] if now in ways else ()

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
+from workbench.core.memory import BufferComparison
 from workbench.core.models import LoadRecord, ModelEntry
 from workbench.core.units import GIB, MIB
-from workbench.gguf.fit import Share
+from workbench.gguf.shares import Share
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar, level
 from workbench.ui.kit.sanitize import clean_line
@@ -37,17 +38,27 @@ def fit_summary(estimate: FitEstimate) -> tuple[str, str]:
 def fit_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], width: int) -> list[Content]:
     """The memory of each device, the summary, and the settings that can be changed.
 
-    `keys` are those beside the settings, and last the one for the longest context.
+    `keys` are those beside the settings, and last the ones for the longest context and for the most on the GPUs.
     """
     words, style = fit_summary(estimate)
     size = estimate.model.adapter_bytes
     return [
         *_device_lines(estimate.fit.shares, width),
         *([_dim(f"Of the weights, {fmt.size(size)} are the adapter's.", width)] if size else []),
+        *_correction_lines(estimate, width),
         *paragraph(words, width, 0, style),
         Content(""),
         *_setting_lines(estimate, what_if, keys, width),
     ]
+
+
+def _correction_lines(estimate: FitEstimate, width: int) -> list[Content]:
+    """What the estimate has from the last load of this architecture."""
+    changes = [f"{purpose} {fmt.change(factor - 1)}" for purpose, factor in estimate.model.correction.items()]
+    if not changes:
+        return []
+    text = f"Corrected by what the last {clean_line(estimate.model.architecture)} took: {', '.join(changes)}."
+    return paragraph(text, width, 0, "rows--dim")
 
 
 def _dim(text: str, width: int) -> Content:
@@ -115,9 +126,10 @@ def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], 
         style = "rows--warning" if wrong else "rows--figure" if name in changed else ""
         lines.append(_setting(label, ("• " if name in changed else "  ") + value, style, key, width))
     longest = (f"{estimate.largest:,}" if estimate.largest else "none") + (f" of {trained:,}" if trained else "")
-    lines.append(_setting("longest that fits", f"  {longest}", "", keys[-1], width))
+    lines.append(_setting("longest that fits", f"  {longest}", "", keys[-2], width))
     if estimate.gpus:
-        lines.append(_setting("most GPU layers", f"  {estimate.most} of {estimate.model.layers}", "", "", width))
+        most = f"  {estimate.most} of {estimate.model.layers}"
+        lines.append(_setting("most GPU layers", most, "", keys[-1], width))
     if estimate.gpus and estimate.model.expert_layers:
         fewest = (
             "all, and more" if estimate.experts is None else f"{estimate.experts} of {estimate.model.expert_layers}"
@@ -175,6 +187,12 @@ def short_settings(estimate: FitEstimate, what_if: WhatIf, width: int) -> Conten
     return styled((cut(text, width), "rows--figure" if what_if.values else "rows--dim"))
 
 
+def _compared_line(each: BufferComparison, width: int) -> Content:
+    error = fmt.DASH if each.error is None else fmt.change(each.error)
+    name = f"  {clean_line(each.device)} {each.purpose}"
+    return _dim(f"{name.ljust(_LABEL - 1)}{fmt.size(each.taken)}, est {error}", width)
+
+
 def record_lines(record: LoadRecord | None, width: int) -> list[Content]:
     """The memory, settings and speed of the last load."""
     if record is None:
@@ -185,6 +203,7 @@ def record_lines(record: LoadRecord | None, width: int) -> list[Content]:
     settings = record.settings
     lines = [
         styled(("last load: ", "rows--dim"), (cut(taken, width - 11), "")),
+        *(_compared_line(each, width) for each in record.compared),
         _dim(f"  context {settings.num_ctx:,} · K {settings.type_k} · V {settings.type_v}", width),
     ]
     if record.decode_tps is not None:

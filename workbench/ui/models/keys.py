@@ -78,6 +78,8 @@ KEYS: list[BindingType] = [
             tooltip="What if: the experts of one layer fewer on the CPU."),
     Binding("e", "what_if('num_cpu_moe', 1)", "More experts on the CPU", id="models.more_experts", show=False,
             tooltip="What if: the experts of one layer more on the CPU."),
+    Binding("X", "what_if('fullest')", "Fill the GPUs", id="models.fullest", show=False,
+            tooltip="Try the most on the GPUs: all layers with the fewest experts on the CPU, or the most layers."),
     Binding("o", "what_if('offload_kqv')", "KV cache on the GPU", id="models.kv_offload", show=False,
             tooltip="What if: the KV cache on the GPU, or in the memory of the host."),
     Binding("d", "what_if('devices')", "GPUs", id="models.devices", show=False,

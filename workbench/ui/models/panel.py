@@ -21,7 +21,7 @@ _PATH_ROWS = 3
 KeyFor = Callable[[str], str]
 _TRIALS = (
     "shorter longer", "type_k", "type_v", "fewer_layers more_layers", "flash", "batch", "window", "micro_batch",
-    "load_mode", "fewer_experts more_experts", "kv_offload", "devices", "longest",
+    "load_mode", "fewer_experts more_experts", "kv_offload", "devices", "longest", "fullest",
 )  # fmt: skip
 """The bindings beside the settings in `fit_lines`."""
 

@@ -55,7 +55,10 @@ class SwapTracker:
             same = next((record for record in past if record.settings == info.settings), None)
             speed = same.decode_tps if same else None
             side = replace(side, decode_tps=speed, earlier=speed is not None)
-            self._record = LoadRecord(path, info.settings, info.backend, memory, info.estimate, self._now(), speed)
+            architecture = info.model.architecture or ""
+            self._record = LoadRecord(
+                path, info.settings, info.backend, memory, info.estimate, self._now(), speed, architecture
+            )
             await self._loads.remember(self._record)
         before, self._side = self._side, side
         self.swap = Swap(before, side) if before is not None and before.model.ref != side.model.ref else None
