@@ -166,6 +166,15 @@ def test_fit_is_corrected_by_what_the_last_load_took(call, demo_path):
     assert "corrected by what the last llama took: compute x2.000" in out
 
 
+def test_fit_says_which_overrides_match_nothing(call):
+    status, out, _ = call("fit", "demo", "--set", r"override_tensor=blk\.77=CPU", "--set", "tensor_split=1,1,1")
+    assert status == 0
+    assert r"override_tensor blk\.77=CPU matches no tensor of this model" in out
+    status, _, err = call("fit", "demo", "--set", "override_tensor=((=CPU")
+    assert status == 2
+    assert "PATTERN=DEVICE" in err
+
+
 def test_fit_for_people(call):
     status, out, _ = call("fit", "demo")
     assert status == 0

@@ -8,7 +8,7 @@ import pytest
 
 from tests.reliability.toys import experts
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import ModelLoadError
+from workbench.core.errors import ModelLoadError, ParameterError
 from workbench.core.parameters import LoadSettings
 from workbench.core.telemetry import ComputeDevice
 from workbench.engine.llama.devices import offload_devices
@@ -45,6 +45,7 @@ def test_llama_cpp_takes_every_setting(native_load):
     for settings in (
         {"num_gpu": 3, "num_cpu_moe": -1},
         {"num_gpu": 3, "num_cpu_moe": 1, "override_tensor": (r"blk\.1\.attn=CPU",), "tensor_split": ("3", "1")},
+        {"num_gpu": 0, "tensor_split": ("1",) * 20},
         {"num_gpu": 0, "num_cpu_moe": 1, "split_mode": "none", "main_gpu": 3},
         {"num_gpu": -1, "load_mode": "dio"},
         {"num_gpu": -1, "load_mode": "mmap+mlock", "offload_kqv": False},
@@ -78,7 +79,14 @@ def test_settings_without_effect_are_named(mixture, demo_path):
     warnings = " ".join(make_plan(mixture, load, NONE).warnings)
     assert "exps=CUDA0 has no effect" in warnings
     assert r"blk\.9\.=CPU matches no tensor" in warnings
-    assert "no experts" in " ".join(make_plan(check_loadable(demo_path), load, NONE).warnings)
+    split = LoadSettings(tensor_split=("1", "1", "1"), devices=("CUDA7",), num_cpu_moe=1)
+    warnings = " ".join(make_plan(check_loadable(demo_path), split, NONE).warnings)
+    assert "no experts" in warnings
+    assert "tensor_split and devices have no effect" in warnings
+    # What is refused where there are GPUs: more shares than GPUs, and one that is not there.
+    for named in (LoadSettings(tensor_split=("1", "1", "1")), LoadSettings(devices=("CUDA7",))):
+        with pytest.raises(ParameterError, match=r"3 shares for 2 GPUs|no GPU 'CUDA7'"):
+            make_plan(mixture, named, TWO)
 
 
 def test_more_layers_than_fit_are_named(demo_path):

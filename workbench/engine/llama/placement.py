@@ -35,7 +35,9 @@ class Placement:
         handles = [_device(name) for name in load.devices if self._on_gpus]
         # None leaves the choice to llama.cpp, an empty list means none; both end with NULL.
         self._devices = (ctypes.c_void_p * (len(handles) + 1))(*handles) if handles or not self._on_gpus else None
-        self._shares = (ctypes.c_float * api.llama_max_devices())(*map(float, load.tensor_split))
+        # There are no more of them than GPUs; without one, any number has no meaning.
+        shares = map(float, load.tensor_split if self._on_gpus else ())
+        self._shares = (ctypes.c_float * api.llama_max_devices())(*shares)
         rules = override_rules(load) if self._on_gpus else ()
         found = [_Override(pattern.encode(), _buffer_type(device)) for pattern, device in rules]
         self._overrides = (_Override * (len(found) + 1))(*found)

@@ -99,6 +99,9 @@ def _idle(asked: LoadSettings, model: FitModel, machine: Machine) -> Iterator[st
     elsewhere = [] if machine.gpus else [each for each in asked.override_tensor if not each.endswith(f"={HOST}")]
     if elsewhere:
         yield f"override_tensor {', '.join(elsewhere)} has no effect: there is no GPU to use."
+    without = [name for name in ("tensor_split", "devices") if getattr(asked, name) and not machine.gpus]
+    if without:
+        yield f"{' and '.join(without)} {'have' if without[1:] else 'has'} no effect: there is no GPU to use."
     for override in idle_overrides(asked.override_tensor, model.tensors):
         yield f"override_tensor {override} matches no tensor of this model."
     if asked.num_cpu_moe and not model.expert_layers:
