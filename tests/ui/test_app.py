@@ -102,10 +102,24 @@ async def test_an_invalid_value_is_explained_and_ignored(host: ScriptedHost, clo
         field.input.value = "1.5"
         await pilot.pause()
         assert str(field.query_one(".field-note", Label).content) == "a number from 0 to 1"
+        for name, text in (("override_tensor", "((=CPU"), ("tensor_split", "a,b"), ("num_cpu_moe", "-2")):
+            field = app.screen.query_one(f"#field-{name}", ParameterField)
+            field.input.value = text
+            await pilot.pause()
+            assert field.value is None
+            assert str(field.query_one(".field-note", Label).content) == field.parameter.range_text
         await pilot.press("escape")
         await settle(pilot)
         assert app.workspace.conversation.sampling == Sampling()
         assert "Top-p" in messages_of(app)
+
+
+PLACED = {
+    "num_ctx": "1024", "num_cpu_moe": "2", "override_tensor": r"blk\.0=CPU;exps=CUDA1", "tensor_split": "3,1",
+    "devices": "CUDA1,CUDA0", "offload_kqv": "false", "load_mode": "dio", "num_ubatch": "128", "num_thread_batch": "4",
+    "swa_full": "true",
+}  # fmt: skip
+"""What is typed into the fields of the settings."""
 
 
 async def test_settings_are_saved_as_defaults_and_reloaded(host: ScriptedHost, clock: FakeClock) -> None:
@@ -115,16 +129,23 @@ async def test_settings_are_saved_as_defaults_and_reloaded(host: ScriptedHost, c
         await settle(pilot)
         await pilot.press("f6")
         await settle(pilot)
-        app.screen.query_one("#field-num_ctx", ParameterField).input.value = "1024"
+        for name, text in PLACED.items():
+            app.screen.query_one(f"#field-{name}", ParameterField).input.value = text
         await pilot.press("f7")
         await settle(pilot)
-        assert save.saved == [{"system": "", "sampling": Sampling(), "load": LoadSettings(num_ctx=1024)}]
+        load = LoadSettings(
+            num_ctx=1024, num_cpu_moe=2, override_tensor=(r"blk\.0=CPU", "exps=CUDA1"), tensor_split=("3", "1"),
+            devices=("CUDA1", "CUDA0"), offload_kqv=False, load_mode="dio", num_ubatch=128, num_thread_batch=4,
+            swa_full=True,
+        )  # fmt: skip
+        assert save.saved == [{"system": "", "sampling": Sampling(), "load": load}]
         assert "settings need a reload" in shown(app)
         await pilot.press("f6")
         await settle(pilot)
         await pilot.press("f9")
         await settle(pilot)
         assert host.opened[-1].info.settings.num_ctx == 1024
+        assert host.opened[-1].info.settings.num_cpu_moe == 2
 
 
 async def test_a_field_goes_back_to_its_default(host: ScriptedHost, clock: FakeClock) -> None:
