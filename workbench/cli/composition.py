@@ -101,6 +101,7 @@ class Workers:
             memory_guard=self.config.memory_guard,
             typed_control_tokens=self.config.typed_control_tokens,
             address_of=self.addresses.address,
+            correction=self.loads.correction,
         )
 
     @cached_property

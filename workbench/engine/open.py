@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, EngineHost, ProgressCallback
+from workbench.core.memory import Correction
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.servers import ServerAddress, is_server_ref
@@ -35,7 +36,9 @@ class AnyHost(EngineHost):
         memory_guard: bool,
         typed_control_tokens: bool = False,
         address_of: Callable[[str], ServerAddress] = ServerAddress,
+        correction: Callable[[str], Awaitable[Correction]] | None = None,
     ) -> None:
+        self._correction = correction
         self._resolve = resolve
         self._address_of = address_of
         self._state_budget_bytes = state_budget_bytes
@@ -73,6 +76,7 @@ class AnyHost(EngineHost):
                     checkpoints=self._checkpoints,
                     memory_guard=self._memory_guard,
                     typed_control_tokens=self._typed_control_tokens,
+                    correction=self._correction,
                 )
         return self._hosts[kind]
 

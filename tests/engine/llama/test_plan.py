@@ -49,6 +49,15 @@ def test_a_model_larger_than_the_machine_names_the_switch(headers):
     make_plan(headers, LoadSettings(), machine(total=50_000_000), guard=False)
 
 
+def test_earlier_loads_change_the_layers_on_a_gpu_but_not_the_estimate(headers):
+    one = machine(8 * GIB, None, Gpu("CUDA0", 800 * 2**20))
+    plain = make_plan(headers, LoadSettings(), one)
+    corrected = make_plan(headers, LoadSettings(), one, correction={"compute": 1.5})
+    assert 0 < corrected.settings.num_gpu < plain.settings.num_gpu
+    again = make_plan(headers, LoadSettings(num_gpu=corrected.settings.num_gpu), one)
+    assert corrected.needed == again.needed
+
+
 @pytest.mark.parametrize(("asked", "warned"), [("auto", False), ("on", True), ("off", False)])
 def test_flash_attention_is_off_where_llama_cpp_has_none(headers, asked, warned):
     metadata = {name.replace("llama.", "plm."): value for name, value in headers[0].metadata.items()}

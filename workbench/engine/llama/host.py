@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from typing_extensions import override
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, EngineHost, ProgressCallback
 from workbench.core.errors import CancelledError, ModelFileError, TemplateError
+from workbench.core.memory import Correction
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama.checkpoints import CheckpointLimits, CheckpointPool
@@ -49,8 +50,8 @@ class LlamaHost(EngineHost):
 
     `resolve` finds the model that a reference names, and raises a WorkbenchError. The KV caches of closed models and of
     branches get `state_budget_bytes`; `checkpoints` bounds those of the open models. `memory_guard` refuses a model
-    that cannot fit in memory before it is loaded. With `typed_control_tokens`, the text of a control token in a message
-    is that token.
+    that cannot fit in memory before it is loaded. `correction` has what earlier loads of an architecture took. With
+    `typed_control_tokens`, the text of a control token in a message is that token.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class LlamaHost(EngineHost):
         checkpoints: CheckpointLimits = CheckpointLimits(),  # noqa: B008 - immutable
         memory_guard: bool = True,
         typed_control_tokens: bool = False,
+        correction: Callable[[str], Awaitable[Correction]] | None = None,
     ) -> None:
+        self._correction = correction
         self._resolve = resolve
         self._typed_control_tokens = typed_control_tokens
         self._memory_guard = memory_guard
@@ -78,7 +81,8 @@ class LlamaHost(EngineHost):
         settings, warnings = _within_training(entry, settings)
         own = entry.recipe.template if entry.recipe else ""
         machine = await current_machine()
-        plan = make_plan(headers, settings, machine, adapter=adapter, guard=self._memory_guard)
+        correction = await self._correction(entry.architecture or "") if self._correction is not None else {}
+        plan = make_plan(headers, settings, machine, adapter=adapter, guard=self._memory_guard, correction=correction)
         recommended, problems = recommended_sampling(headers[0].metadata)
         plan = replace(plan, warnings=(*warnings, *plan.warnings, *problems))
         if cancel.is_set:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from workbench.core.errors import MemoryShortError, ModelFileError, ParameterError
+from workbench.core.memory import Correction
 from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.units import size_text
@@ -75,7 +77,7 @@ class Plan:
     backend: str
     """The devices that will compute: `CPU`, or the GPUs."""
     needed: MemoryUse
-    """The memory that it needs, with the repacked copies."""
+    """The estimate of the memory that it needs, with the repacked copies and not corrected."""
     warnings: tuple[str, ...]
 
 
@@ -126,10 +128,12 @@ def make_plan(
     *,
     adapter: Header | None = None,
     guard: bool = True,
+    correction: Correction = MappingProxyType({}),
 ) -> Plan:
     """Decide how to load the model in `headers`, one for each part of a split file, with the LoRA `adapter`.
 
     In the settings that were asked for, 0 and -1 leave the choice open. `guard` refuses a model that cannot fit.
+    `correction` is what the last load of the architecture took beside its estimate: the layers on GPUs depend on it.
 
     Raises:
         MemoryShortError: The model with this context takes more memory than the machine has.
@@ -140,7 +144,7 @@ def make_plan(
     warnings = []
     trained = describe(headers[0], headers[1:]).context_length
     model, room = FitModel(headers, adapter=adapter), room_on(machine)
-    question = model.question(asked)
+    model.correction, question = correction, model.question(asked)
     n_ctx = question.n_ctx
     if trained and n_ctx > trained:
         warnings.append(f"The context of {n_ctx} tokens is longer than the {trained} that the model was trained for.")
@@ -173,7 +177,9 @@ def make_plan(
         free = size_text(machine.available_bytes)
         warnings.append(f"About {size_text(host)} of memory are needed and {free} are free: it will be slow.")
     backend = ", ".join(gpu.name for gpu in gpus) if layers else "CPU"
-    shares = list(fit.shares)
+    # What the load takes is compared with the estimate itself.
+    model.correction = {}
+    shares = list(model.price(replace(question, gpu_layers=layers), room).shares)
     if not layers:
         # Not part of the checks above: the pages of the file that were copied can be reclaimed.
         weights = host_weights_bytes(headers, machine.repacked, mapped=settings.is_mapped) + model.adapter_bytes
