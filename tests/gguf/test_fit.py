@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.engine.llama.toys import write_toy
 from tests.gguf.estimates import estimate
 from tests.lora import write_lora
 from workbench.core.parameters import LoadSettings
@@ -149,6 +150,15 @@ def test_a_context_that_fits_is_priced_as_fitting(model, free, host, n_ctx, laye
     if layers < 0:
         assert all(share.fits for share in fit.shares[1:])
         assert fit.gpu_layers == model.most_layers(question, room)
+
+
+def test_each_sequence_has_its_own_states(tmp_path):
+    hybrid = FitModel([read_header(write_toy(tmp_path / "m.gguf", "lfm2"))])
+    one, three = (hybrid.price(FitQuestion(512, sequences=count), Room(PLENTY)).shares[0] for count in (1, 3))
+    assert three.state_bytes == 3 * one.state_bytes > 0
+    assert [each.purpose for each in one.buffers] == ["weights", "KV", "states", "compute"]
+    on_gpu = hybrid.price(FitQuestion(512, sequences=3), Room(PLENTY, gpus(GIB)))
+    assert sum(share.state_bytes for share in on_gpu.shares) == three.state_bytes
 
 
 def test_an_estimate_is_corrected_by_purpose(headers, model):

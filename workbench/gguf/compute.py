@@ -96,7 +96,7 @@ class GraphWidths:
         if not self.embedding:
             return 0
         tokens = min(settings.ubatch, settings.cells)
-        layers = max(self._alive(part, settings, tokens) for part in self.parts) + self.streams
+        layers = max((self._alive(part, settings, tokens) for part in self.parts), default=0) + self.streams
         logits = self.logits if output else 0
         if output and self.masks_stay:
             logits += self._masks(settings, tokens)[0] // (2 if settings.flash_attention else 1)

@@ -88,6 +88,7 @@ class FitModel:
         self.expert_layers = sum(part.experts > 0 for part in self._parts[1])
         """The number of layers with experts; 0 where the model has none."""
         self._states = state_bytes_by_layer(self._metadata)
+        """Bytes of each layer's states for one sequence."""
         self._widths = graph_widths(self._metadata, (tensor for header in headers for tensor in header.tensors))
         self._host_weights = {
             mapped: host_weights_bytes(headers, repacked, mapped=mapped) + self.adapter_bytes
@@ -189,14 +190,16 @@ class FitModel:
         if not layers:
             weights = self._host_weights[question.mapped]
             inner = self._widths.bytes(settings)
-            return self._corrected([Share(room.host, weights, sum(caches), inner, sum(self._states))], 0)
+            return self._corrected(
+                [Share(room.host, weights, sum(caches), inner, question.sequences * sum(self._states))], 0
+            )
         shares = question.split or [max(0, gpu.free_bytes) for gpu in room.gpus]
         own = devices_of_layers(self._layers, layers, [*shares, *[0] * len(room.gpus)][: len(room.gpus)])
         placed = self._place(question, room, own)
         found = []
         for index, device in enumerate((room.host, *room.gpus)):
             here = [index == (own[layer] if question.kv_on_gpus else 0) for layer in range(self._layers)]
-            kept, states = sum(compress(caches, here)), sum(compress(self._states, here))
+            kept, states = sum(compress(caches, here)), question.sequences * sum(compress(self._states, here))
             if not index:
                 # With weights on the host, parts of the graph are computed there too; otherwise only its inputs.
                 widths = self._widths
