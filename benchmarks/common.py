@@ -36,6 +36,8 @@ QUIET_PERCENT = 8.0
 """Other programs' use of the whole machine, in per cent, from which a run counts as disturbed."""
 QUIET_PATIENCE_S = 20.0
 """How long a run waits for an idle machine before it starts all the same."""
+QUIET_ALTOGETHER_S = 60.0
+"""How long all the runs of a comparison wait."""
 
 
 def cache_folder() -> Path:
@@ -75,11 +77,12 @@ def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def wait_until_quiet() -> None:
-    """Wait until nothing computes, for `QUIET_PATIENCE_S` at most."""
-    deadline = time.monotonic() + QUIET_PATIENCE_S
-    while psutil.cpu_percent(interval=0.3) > QUIET_PERCENT and time.monotonic() < deadline:
+def wait_until_quiet(within_s: float = QUIET_PATIENCE_S) -> float:
+    """Wait until nothing computes, at most so long; returns the seconds that it took."""
+    began = time.monotonic()
+    while psutil.cpu_percent(interval=0.3) > QUIET_PERCENT and time.monotonic() < began + within_s:
         pass
+    return time.monotonic() - began
 
 
 class Disturbance:
@@ -142,13 +145,15 @@ def interleave(arms: Mapping[str, Callable[[], Mapping[str, float]]], rounds: in
         label: The name of the comparison in the progress lines.
     """
     samples = Samples()
+    # Where the machine is never quiet, the runs are disturbed however long they wait.
+    patience_s = QUIET_ALTOGETHER_S
     for number in range(rounds):
         order = list(arms.items())
         if number % 2:
             order.reverse()
         said, others = [], 0.0
         for name, run in order:
-            wait_until_quiet()
+            patience_s -= wait_until_quiet(min(QUIET_PATIENCE_S, patience_s))
             with Disturbance() as disturbance:
                 figures = run()
             others = max(others, disturbance.percent)
