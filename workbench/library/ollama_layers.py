@@ -17,7 +17,7 @@ from workbench.library.ollama import Manifest, blob_of, layers_and_config
 from workbench.modelfile.syntax import ROLES
 from workbench.modelfile.values import IGNORED, kind_of, out_of_range, used_values
 
-INSTEAD_OF_RENDERER = "It is not available here: only the chat template of the GGUF file can take its place."
+INSTEAD_OF_RENDERER = "It is not available here: the chat template of the GGUF file takes its place."
 """What happens to a model that names a renderer."""
 
 MEDIA = "application/vnd.ollama.image."
