@@ -240,3 +240,10 @@ async def test_a_budget_of_no_thoughts_is_off_and_a_server_that_goes_on_thinking
     body = server.posts()[-1].json
     assert (body["chat_template_kwargs"], body["reasoning_budget_tokens"]) == (OFF, 1)
     assert ("did not end the thoughts" in outcome.notice) is said
+
+
+async def test_a_budget_of_no_thoughts_is_off_on_every_server(raw_serve, host):
+    server = await raw_serve(playing([*words("Yes."), STOP]), {"/v1/models": listing("someone")})
+    asked = replace(question(think_budget=0), given=frozenset({"think_budget"}))
+    outcome = await outcome_of(await opened(host(), server), asked)
+    assert (server.posts()[-1].json["reasoning_effort"], outcome.notice) == ("none", "")

@@ -62,6 +62,10 @@ class RemoteGeneration:
     ) -> None:
         self._client = client
         self._dialect = dialect
+        if request.sampling.think_budget == 0:
+            # Every server can be asked for no thoughts, and only some for few.
+            off = replace(request.sampling, think="off", think_budget=-1)
+            request = replace(request, sampling=off, given=request.given - {"think_budget"})
         self._request = request
         self._cancel = cancel
         self._outbox = outbox

@@ -123,7 +123,7 @@ class OpenAIDialect(Dialect):
         """The fields that control thinking, for templates where the server passes variables on to them."""
         think, values = sampling.think, dict[str, Any]()
         if self._server.kind == "llama-server":
-            think, values = _budget(sampling)
+            values |= _budget(sampling)
         if think == "default":
             return values
         if self._server.kind not in CONTINUES:
@@ -197,18 +197,14 @@ class OpenAIDialect(Dialect):
         return OpenAIAnswerParser(self._client.address, self._id, submitted_ns, question.prompt_bytes, limit)
 
 
-def _budget(sampling: Sampling) -> tuple[str, dict[str, Any]]:
-    """The value of `think`, which no budget at all switches off, and the fields of a budget for llama-server.
-
-    Where the prompt opens the block of thoughts, a budget of 0 spoils the mark that ends it.
-    """
-    think = "off" if sampling.think_budget == 0 else sampling.think
-    if think == "off":
-        # For a template without a variable for it.
-        return think, {"reasoning_budget_tokens": 1}
+def _budget(sampling: Sampling) -> dict[str, Any]:
+    """The fields of a budget of thoughts for llama-server."""
+    if sampling.think == "off":
+        # For a template without a variable for it. 0 spoils the mark that ends a block which the prompt opens.
+        return {"reasoning_budget_tokens": 1}
     if sampling.think_budget < 0:
-        return think, {}
-    return think, {"reasoning_budget_tokens": sampling.think_budget, "reasoning_budget_message": SHORT_OF_TIME}
+        return {}
+    return {"reasoning_budget_tokens": sampling.think_budget, "reasoning_budget_message": SHORT_OF_TIME}
 
 
 def _further(given: Mapping[str, Any]) -> dict[str, Any]:
