@@ -442,6 +442,10 @@ def test_a_check_says_what_opening_says(catalog: LibraryCatalog, model: Model, t
     assert ("TEMPLATE is not used" in warning.message, warning.line) == (True, 2)
     ref = write(tmp_path / "Modelfile", "FROM w.gguf", "ADAPTER a", "DRAFT b", "DRAFT c")
     assert [each.line for each in catalog.check_modelfile(Path(ref)).errors] == [2, 3, 4]
+    for wrong in ("ADAPTER no.gguf", "FROM x://m"):
+        ref = write(tmp_path / "Modelfile", "FROM w.gguf", "RENDERER a", wrong, "REQUIRES 99.0", "PARAMETER min_p 3")
+        report = catalog.check_modelfile(Path(ref))
+        assert ([each.line for each in report.errors], [each.line for each in report.warnings]) == ([3], [5, 2, 4])
     ref = write(tmp_path / "Modelfile", "FROM nothing-like-it")
     assert catalog.check_modelfile(Path(ref)).errors == ()
 

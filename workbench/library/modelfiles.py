@@ -7,7 +7,7 @@ file is the name of a model.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,7 +106,7 @@ def check_modelfile(path: Path, lookups: Lookups) -> ModelfileReport:
     if reading.modelfile is None:
         return reading
     if errors := tuple(_file_errors(path, reading.modelfile, reading.commands)):
-        return replace(reading, modelfile=None, errors=errors)
+        return _refused(reading, errors)
     try:
         opened = _OpenedModelfile.read(path, lookups)
         weights = opened.weights
@@ -117,7 +117,18 @@ def check_modelfile(path: Path, lookups: Lookups) -> ModelfileReport:
             opened.repository()
         notes = opened.finished(weights).notes[len(reading.warnings) :]
     except WorkbenchError as error:
-        return replace(reading, modelfile=None, errors=(_finding(path, error, reading.commands),))
+        return _refused(reading, (_finding(path, error, reading.commands),))
+    return _with_notes(reading, notes)
+
+
+def _refused(reading: ModelfileReport, errors: tuple[Finding, ...]) -> ModelfileReport:
+    """The report on a Modelfile that cannot be opened, with what would be said if it could."""
+    assert reading.modelfile is not None
+    noted = _with_notes(reading, _not_honoured(reading.modelfile))
+    return replace(noted, modelfile=None, errors=errors)
+
+
+def _with_notes(reading: ModelfileReport, notes: Iterable[str]) -> ModelfileReport:
     found = (finding_on(reading.commands, note.removesuffix(".")) for note in notes)
     return replace(reading, warnings=(*reading.warnings, *found))
 
