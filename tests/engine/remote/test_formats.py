@@ -75,6 +75,15 @@ def test_grammars(grammar):
         assert words_for(kind, grammar) == ({}, ("format",))
 
 
+@pytest.mark.parametrize(("think", "refused"), [("default", ()), ("off", ()), ("high", ("think",))])
+def test_a_grammar_would_take_the_place_of_thoughts_on_llama_server(grammar, think, refused):
+    request = Request((Message("user", SEA),), sampling=Sampling(format=grammar, think=think))
+    asked = OpenAIDialect(None, ServerInfo("http://x", "llama-server", None, ("m",)), ModelEntry("http://x#m", "m"))
+    question = asked.question(request, 1)
+    assert question.body["chat_template_kwargs"] == {"enable_thinking": False, "thinking": False}
+    assert question.refused == refused
+
+
 @pytest.mark.parametrize("kind", ["Ollama", "vLLM"])
 async def test_an_answer_is_judged_and_what_is_not_taken_is_said(serve, patient, grammar, kind):
     server = scripted(kind)

@@ -356,7 +356,7 @@ async def test_llama_server_reports_a_full_context(llama_server, patient):
     assert isinstance(failed.error, ContextFullError)
 
 
-async def test_llama_server_ends_thoughts_where_it_is_asked_to(thinking_server, patient):
+async def test_llama_server_ends_thoughts_where_it_is_asked_to(thinking_server, patient, tmp_path):
     engine = await ready(patient, thinking_server)
 
     async def thoughts(**more):
@@ -377,6 +377,10 @@ async def test_llama_server_ends_thoughts_where_it_is_asked_to(thinking_server, 
     for off in ({"think": "off"}, {"think_budget": 0}):
         whole, answer = await thoughts(**off)
         assert (whole, bool(answer)) == ("", True)
+    grammar = tmp_path / "g.gbnf"
+    grammar.write_text('root ::= "yes" | "no"')
+    whole, answer = await thoughts(format=str(grammar))
+    assert (whole, answer in ("yes", "no")) == ("", True)
 
 
 async def test_the_server_of_llama_cpp_python(python_server, patient):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from workbench.core.chat import Message
 from workbench.core.engine import ProgressCallback, Request
 from workbench.core.events import Timings
 from workbench.core.models import ModelEntry
-from workbench.core.parameters import SAMPLERS, LoadSettings, Sampling
+from workbench.core.parameters import SAMPLERS, LoadSettings, Sampling, Value
 from workbench.core.servers import ServerInfo, ServerKind
 from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.control import make_ready
@@ -97,7 +97,7 @@ class OpenAIDialect(Dialect):
             body["stream_options"]["continuous_usage_stats"] = True
         if self._server.kind == "llama-server":
             body["return_progress"] = True
-        given = chosen(request)
+        given, form = chosen(request), format_fields(request.sampling.format, self._server)
         body |= self._sampling(given, seed)
         size = len(text_of(request).encode("utf-8", "replace"))
         path = "/v1/completions"
@@ -109,21 +109,18 @@ class OpenAIDialect(Dialect):
             body["prompt"] = request.prompt
         else:
             path, body["messages"] = "/v1/chat/completions", as_messages(request)
-            body |= self._thinking(request.sampling)
+            body |= self._thinking("off" if "grammar" in form else request.sampling.think, request.sampling)
             if request.alternatives:
                 body |= {"logprobs": True, "top_logprobs": request.alternatives}
             if request.continues:
                 self._continue(request.messages[-1], body)
-        form = format_fields(request.sampling.format, self._server)
         body |= form
         kept = {self._renamed.get(name, name): value for name, value in body.items() if name not in self._refused}
         return Question(path, kept, size, seed if "seed" in kept else None, self._missing(given, form))
 
-    def _thinking(self, sampling: Sampling) -> dict[str, Any]:
+    def _thinking(self, think: str, sampling: Sampling) -> dict[str, Any]:
         """The fields that control thinking, for templates where the server passes variables on to them."""
-        think, values = sampling.think, dict[str, Any]()
-        if self._server.kind == "llama-server":
-            values |= _budget(sampling)
+        values = _budget(think, sampling.think_budget) if self._server.kind == "llama-server" else {}
         if think == "default":
             return values
         if self._server.kind not in CONTINUES:
@@ -158,13 +155,16 @@ class OpenAIDialect(Dialect):
             values["stop"] = list(given["stop"])
         return values | {"seed": seed}
 
-    def _missing(self, given: Iterable[str], form: Mapping[str, Any]) -> tuple[str, ...]:
+    def _missing(self, given: Mapping[str, Value], form: Mapping[str, Any]) -> tuple[str, ...]:
         """The parameters that this server does not take; `form` has its fields for the format."""
         kind = self._server.kind
         taken = {*PLAIN, *OWN.get(kind, {}), "seed", "num_predict", "stop", "think"}
         taken |= {*FURTHER, "think_budget"} if kind == "llama-server" else set()
         taken |= set() if kind in NO_BIAS else {"logit_bias"}
         taken |= {"format"} if form else set()
+        if "grammar" in form and given.get("think") not in {"default", "off"}:
+            # llama-server applies a grammar from the first token on, and a schema after the thoughts.
+            taken -= {"think"}
         return without(given, taken)
 
     @override
@@ -197,14 +197,14 @@ class OpenAIDialect(Dialect):
         return OpenAIAnswerParser(self._client.address, self._id, submitted_ns, question.prompt_bytes, limit)
 
 
-def _budget(sampling: Sampling) -> dict[str, Any]:
+def _budget(think: str, budget: int) -> dict[str, Any]:
     """The fields of a budget of thoughts for llama-server."""
-    if sampling.think == "off":
+    if think == "off":
         # For a template without a variable for it. 0 spoils the mark that ends a block which the prompt opens.
         return {"reasoning_budget_tokens": 1}
-    if sampling.think_budget < 0:
+    if budget < 0:
         return {}
-    return {"reasoning_budget_tokens": sampling.think_budget, "reasoning_budget_message": SHORT_OF_TIME}
+    return {"reasoning_budget_tokens": budget, "reasoning_budget_message": SHORT_OF_TIME}
 
 
 def _further(given: Mapping[str, Any]) -> dict[str, Any]:
