@@ -107,6 +107,26 @@ def test_contents_have_the_form_that_the_template_takes(source, text):
     assert render(source, SYSTEM, *HELLO) == text
 
 
+@pytest.mark.parametrize("answers", ["m.content", "m.content[0].text"])
+def test_each_role_may_have_a_form_of_its_own(answers):
+    source = (
+        "{% for m in messages %}{% if m.role == 'user' %}{% for part in m.content %}[{{ part.text }}]{% endfor %}"
+        "{% elif m.role == 'assistant' %}<{{ ANSWERS }}>{% else %}{{ m.content }};{% endif %}{% endfor %}"
+    ).replace("ANSWERS", answers)
+    said = (SYSTEM, Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    assert render(source, *said) == "be kind;[a]<b>[c]"
+    assert render(source, *said[1:]) == "[a]<b>[c]"
+
+
+@pytest.mark.parametrize("names", [(), ("tools",), ("documents",), ("tools", "documents")])
+def test_what_is_not_there_is_none_or_nothing_as_the_template_takes_it(names):
+    asks = {
+        name: f"{{% if {name} is not none %}}{{{{ {name} | tojson }}}}{{% endif %}}" for name in ("tools", "documents")
+    }
+    loops = {name: f"{{% for each in {name} %}}{{{{ each }}}}{{% endfor %}}" for name in names}
+    assert render("".join((asks | loops).values()) + PARTS) == "user:hello;"
+
+
 def test_a_text_in_parts_may_be_long():
     text = "word " * 100_000
     assert text in render(PARTS, Message("user", text))

@@ -36,23 +36,29 @@ _RARE: Final = "qzvx{}jk"
 
 _Order: TypeAlias = tuple[tuple[Role, bool], ...]
 _Place = Literal["field", "part", "block"]
-_AS_VALUE: Final = re.compile(r"""["'](?:thinking|thoughts|blocks)["']\s*:""")
+_AS_VALUE: Final = re.compile(r"""["'](?:thinking|thoughts|blocks)["']\s*:|["']type["']\s*:\s*["']text["']""")
 """What a content that is no text has in a rendering that does not understand it."""
+_ABSENT: Final = ("tools", "documents")
+"""What a conversation here does not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
     """The form in which a template takes messages."""
 
-    parts: bool = False
-    """Whether contents are lists of parts."""
+    parts: frozenset[Role] = frozenset()
+    """The roles whose contents are lists of parts."""
     thoughts: _Place = "field"
     """Where the thoughts of an answer are: in a field of the message, in a part of its content, or in a block."""
-    tools: bool = True
-    """Whether it is given None for the tools. One that is made for tools may fail at that."""
+    none: tuple[str, ...] = _ABSENT
+    """The variables that are None, for what is not there; the others are undefined, which some templates need."""
 
 
-_FORMS = (_Form(), _Form(parts=True), _Form(tools=False), _Form(parts=True, tools=False))
+_FORMS = tuple(
+    _Form(parts=parts, none=none)
+    for none in (_ABSENT, _ABSENT[1:], _ABSENT[:1], ())
+    for parts in (frozenset[Role](), frozenset(get_args(Role)))
+)
 """In the order in which they are tried."""
 
 
@@ -152,9 +158,24 @@ class ChatTemplate(PromptTemplate):
         return self._forms[thoughts]
 
     def _contents_form(self, cancel: CancelToken) -> _Form | None:
-        """The first form in which a question comes out; None for no one."""
-        probe = (Message("user", _rare(0)),)
-        return next((form for form in _FORMS if _rare(0) in (self._attempt(probe, form, cancel) or "")), None)
+        """The first form in which a question comes out; None for no one. Other roles may have another form."""
+        question = Message("user", _rare(0))
+        found = next((form for form in _FORMS if self._shows(_rare(0), (question,), form, cancel)), None)
+        if found is None or not found.parts:
+            return found
+        others: tuple[Role, ...] = ("system", "assistant")
+        for role in others:
+            other = Message(role, _rare(1))
+            probe = (other, question) if role == "system" else (question, other, question)
+            as_text = replace(found, parts=found.parts - {role})
+            if not self._shows(_rare(1), probe, found, cancel) and self._shows(_rare(1), probe, as_text, cancel):
+                found = as_text
+        return found
+
+    def _shows(self, word: str, messages: Sequence[Message], form: _Form, cancel: CancelToken) -> bool:
+        """Whether a word of a message comes out as text."""
+        text = self._attempt(messages, form, cancel) or ""
+        return word in text and not (form.parts and _AS_VALUE.search(text))
 
     def _thoughts_form(self, cancel: CancelToken) -> _Form:
         """The first form in which the thoughts of an earlier answer come out; fields where a family leaves them out."""
@@ -189,11 +210,10 @@ class ChatTemplate(PromptTemplate):
             "add_generation_prompt": True,
             "bos_token": self.bos,
             "eos_token": self.eos,
-            "documents": None,
             "date_string": now.strftime("%d %b %Y"),
             "datetime": now.strftime("%b %d %Y"),
         }
-        return shared_jinja.render(self.source, values | ({"tools": None} if form.tools else {}), cancel)
+        return shared_jinja.render(self.source, values | dict.fromkeys(form.none), cancel)
 
 
 def _as_value(message: Message, form: _Form) -> dict[str, object]:
@@ -208,7 +228,7 @@ def _as_value(message: Message, form: _Form) -> dict[str, object]:
         return value | {"content": {"blocks": [*blocks, {"type": "response", "text": content}]}}
     if thoughts and form.thoughts == "part":
         return value | {"content": [{"type": "thinking", "thinking": thoughts}, {"type": "text", "text": content}]}
-    if form.parts:
+    if message.role in form.parts:
         value["content"] = [{"type": "text", "text": content}]
     names = ("reasoning_content", "thinking", "reasoning") if thoughts else ()
     return value | dict.fromkeys(names, thoughts)
