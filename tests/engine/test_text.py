@@ -210,6 +210,14 @@ HARMONY = "<|channel|>analysis<|message|>Two and two make four.<|end|><|start|>a
         (f"<think>{THOUGHTS}</think><response>It is 4.</response>", THOUGHTS, ANSWER),
         (f"<think>\n{THOUGHTS}\n</think>\n<answer>\nIt is 4.\n</answer>", THOUGHTS, ANSWER),
         (f"<|think|>{THOUGHTS}<|end|><|begin|>assistant<|content|>It is 4.", THOUGHTS, ANSWER),
+        (f"◁think▷{THOUGHTS}◁/think▷It is 4.", THOUGHTS, ANSWER),
+        (f"{THOUGHTS}◁/think▷It is 4.", THOUGHTS, ANSWER),
+        (
+            f"<|begin_of_thought|>\n{THOUGHTS}\n<|end_of_thought|>\n\n<|begin_of_solution|>\nIt is 4.\n"
+            "<|end_of_solution|>",
+            THOUGHTS,
+            ANSWER,
+        ),
         (f"<think>\n\n</think>\n\n<think>{THOUGHTS}</think>It is 4.", THOUGHTS, ANSWER),
         (f"{THOUGHTS}\n</think>\n\nIt is 4.", THOUGHTS, ANSWER),
         (f"{THOUGHTS}</think>It is 4.", THOUGHTS, ANSWER),
@@ -231,7 +239,10 @@ def test_the_markers_of_each_family_are_found_across_any_cut(text, reasoning, an
     assert split_whole(text) == (reasoning, text if answer is None else answer)
 
 
-@pytest.mark.parametrize(("opening", "closing"), [("[THINK]", "[/THINK]"), ("<|START_THINKING|>", "<|END_THINKING|>")])
+MARKERS = [("[THINK]", "[/THINK]"), ("<|START_THINKING|>", "<|END_THINKING|>"), ("◁think▷", "◁/think▷")]
+
+
+@pytest.mark.parametrize(("opening", "closing"), MARKERS)
 def test_markers_that_are_control_tokens_are_seen_and_others_are_no_text(opening, closing):
     assert run([opening, b" capital", b" of", closing, b" Paris", "<|im_end|>", b"."]) == ("capital of", "Paris.")
     assert run(["<|im_start|>", opening, b"Hm", "<|im_end|>", closing, b"Yes"]) == ("Hm", "Yes")

@@ -85,6 +85,10 @@ FAMILIES = (
     tag_family("<think:opensource>", "</think:opensource>"),
     tag_family("<|START_THINKING|>", "<|END_THINKING|>"),
     tag_family("<|inner_prefix|>", "<|inner_suffix|>"),
+    # Kimi-VL Thinking
+    tag_family("◁think▷", "◁/think▷"),
+    # OpenThinker, Sky-T1
+    tag_family("<|begin_of_thought|>", "<|end_of_thought|>"),
     # Kimi K3
     Family(
         "<|open|>think<|sep|>",
@@ -135,6 +139,7 @@ WRAPPERS = {
     "<answer>": "</answer>",
     "<|START_RESPONSE|>": "<|END_RESPONSE|>",
     "<|START_TEXT|>": "<|END_TEXT|>",
+    "<|begin_of_solution|>": "<|end_of_solution|>",
 }
 """What some families write around the answer after their thoughts."""
 
@@ -142,7 +147,7 @@ MARKS = frozenset(
     mark
     for family in FAMILIES
     for text in (family.opening, family.written)
-    for mark in re.findall(r"<[^<>\s]+>|\[/?[A-Z]+\]", text)
+    for mark in re.findall(r"<[^<>\s]+>|\[/?[A-Z]+\]|◁[^▷\s]+▷", text)
 )
 """The texts that may be tokens of their own, in the markup of all families."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from workbench.core.events import TokenKind
 from workbench.engine.families import FAMILIES, HARMONY, WRAPPERS, Family, State
 
-_LETTERS = (*map(chr, range(0x20, 0x7F)), "\n", "｜", "▁")
+_LETTERS = (*map(chr, range(0x20, 0x7F)), *"\n｜▁◁▷")
 _CONTROL = {ord(letter): 0xDC00 + index for index, letter in enumerate(_LETTERS)}
 _UNKNOWN = 0xDC00 + len(_LETTERS)
 _READ: dict[int, str | int] = {0xDC00 + index: letter for index, letter in enumerate(_LETTERS)} | {_UNKNOWN: 0xFFFD}
