@@ -18,12 +18,11 @@ from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.parameters import Sampling, Value
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
-from workbench.core.session import last_sessions
 from workbench.core.user_path import user_path
 from workbench.lab.bench.bench import time_text
 from workbench.lab.quality.job import QualitySeries
 from workbench.lab.quality.logits import ModelSpec
-from workbench.lab.quality.plan import QualityPlan, read_settings, read_text, spec_of, words_of
+from workbench.lab.quality.plan import QualityPlan, ScoredText, read_settings, scored_text, spec_of
 from workbench.lab.quality.record import QualityRecord
 from workbench.lab.quality.report import FORMS, as_json, beside
 from workbench.store.documents import write_document
@@ -113,15 +112,15 @@ def _plan(options: argparse.Namespace, workers: Workers) -> QualityPlan:
         ref, changed = _split(word)
         inherited = {} if ref else own
         specs.append(_spec(workers, ref or reference, {**common, **inherited, **changed}, {**inherited, **changed}))
-    name, text = _text(options, workers)
+    text = _text(options, workers)
     words = ["quality", *options.models]
     for option in ("text", "session", "sessions", "chunks"):
         if (value := getattr(options, option)) is not None:
             words += [f"--{option}", str(value)]
     words += ["--ctx", str(options.ctx), *(["--depth", options.depth] if options.depth != "0" else [])]
     words += [word for given in options.set for word in ("--set", given)]
-    command = tuple(words)
-    return QualityPlan(specs[0], tuple(specs[1:]), name, text, options.ctx, most_chunks=options.chunks, command=command)
+    length, most, command = options.ctx, options.chunks, tuple(words)
+    return QualityPlan(specs[0], tuple(specs[1:]), text.name, text.text, length, most_chunks=most, command=command)
 
 
 def _split(word: str) -> tuple[str, dict[str, Value]]:
@@ -141,20 +140,11 @@ def _spec(workers: Workers, ref: str, values: dict[str, Value], shown: dict[str,
     return spec_of(ref, load, values, shown)
 
 
-def _text(options: argparse.Namespace, workers: Workers) -> tuple[str, str]:
+def _text(options: argparse.Namespace, workers: Workers) -> ScoredText:
     given = [name for name in ("text", "session", "sessions") if getattr(options, name) is not None]
     if len(given) != 1:
         raise ParameterError("One text is needed.", "Write --text FILE, --session ID or --sessions N.")
-    if options.text is not None:
-        return options.text, read_text(user_path(options.text))
-    if options.session is not None:
-        session = asyncio.run(workers.sessions.open_session(options.session))
-        return f"session {session.id}", words_of([session])
-    if options.sessions < 1:
-        raise ParameterError(f"--sessions {options.sessions} is too small.", "It is 1 or more.")
-    return f"the last {options.sessions} sessions", words_of(
-        asyncio.run(last_sessions(workers.sessions, options.sessions))
-    )
+    return asyncio.run(scored_text(f"--{given[0]}", str(getattr(options, given[0])), workers.sessions))
 
 
 async def _run(options: argparse.Namespace, workers: Workers, plans: Sequence[QualityPlan], cancel: CancelToken) -> int:

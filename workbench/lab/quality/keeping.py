@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from workbench.core.models import ModelEntry
 from workbench.lab.bench.bench import utc_now
 from workbench.lab.quality.figures import TokenFigures
 from workbench.lab.quality.logits import LogitHost, LogitModel, ModelSpec
+from workbench.lab.quality.plan import text_digest
 from workbench.lab.quality.positions import Alternatives
 from workbench.lab.quality.record import PackedTokens, QualityBook, QualityModel, QualityRecord
 
@@ -49,7 +49,7 @@ async def new_record(tools: QualityTools, name: str, text: str, reference: Model
         command=(),
         machine=await tools.bencher.machine(),
         text=name,
-        text_sha256=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
+        text_sha256=text_digest(text),
         tokens=0,
         n_ctx=n_ctx,
         depth=0,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import LoadSettings, Sampling, Value, find_parameter, parse_value, with_values
-from workbench.core.session import Session
+from workbench.core.session import Session, SessionStore, last_sessions
+from workbench.core.user_path import user_path
 from workbench.lab.quality.logits import ModelSpec
 
 CTX = 512
@@ -77,3 +80,36 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         hint = "Convert it first, such as with `iconv -f LATIN1 -t UTF-8`."
         raise ParameterError(f"{path} is not UTF-8 text (byte {error.start:,}).", hint) from None
+
+
+def text_digest(text: str) -> str:
+    """The SHA-256 of a text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredText:
+    """A text that is scored."""
+
+    name: str
+    text: str
+    options: tuple[str, str]
+    """The arguments of `workbench quality` that name it."""
+
+
+async def scored_text(option: str, value: str, store: SessionStore) -> ScoredText:
+    """The text that `--text FILE`, `--session ID` or `--sessions N` names.
+
+    Raises:
+        ParameterError: It is no UTF-8 text, or no number of conversations.
+        SessionError: There is no such conversation.
+    """
+    options = (option, value)
+    if option == "--text":
+        return ScoredText(value, await asyncio.to_thread(read_text, user_path(value)), options)
+    if option == "--session":
+        session = await store.open_session(value)
+        return ScoredText(f"session {session.id}", words_of([session]), options)
+    if not value.isdecimal() or not int(value):
+        raise ParameterError(f"--sessions {value} is too small.", "It is 1 or more.")
+    return ScoredText(f"the last {value} sessions", words_of(await last_sessions(store, int(value))), options)
