@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from textual.screen import Screen
-from textual.worker import Worker, WorkerFailed
 
 from workbench.core.errors import WorkbenchError
 from workbench.lab.bench.job import BenchJob
 from workbench.lab.bench.plan import BenchPlan
 from workbench.ui.bench.fields import MORE_PAIRS
 from workbench.ui.services import Services
+from workbench.ui.widgets.worker_errors import WorkerHandle
 
 
 class BenchRunner:
@@ -31,7 +30,7 @@ class BenchRunner:
         self._started = started
         self._changed = changed
         self._ended = ended
-        self._worker: Worker[None] | None = None
+        self._work = WorkerHandle(screen, "measure")
         self.job: BenchJob | None = None
         """The last measurement; None before the first."""
 
@@ -70,11 +69,10 @@ class BenchRunner:
             await (job.more_pairs(more) if more else job.run())
             self._ended(job.unkept or (job.failures[0] if job.is_empty and job.failures else None))
 
-        self._worker = self._screen.run_worker(measure(), group="bench", exit_on_error=False, description="measure")
+        self._work.start(measure())
 
     async def leave(self) -> None:
         """Stop, and wait until the memory is released."""
-        if self.job is not None and self._worker is not None and self.job.running:
+        if self.job is not None and self.job.running:
             self.job.stop()
-            with suppress(WorkerFailed):
-                await self._worker.wait()
+            await self._work.ended()

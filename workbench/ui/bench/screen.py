@@ -32,13 +32,12 @@ from workbench.ui.kit.text import styled
 from workbench.ui.services import Services
 from workbench.ui.widgets.clipboard import CopyOut
 from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.repainter import Repainter
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
 from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import Workspace
 
-PAINT_SECONDS = 0.2
-"""The interval at which progress is drawn: drawing takes time from the measurement."""
 WIDE = 100
 """Terminal columns from which form and results stand side by side."""
 EXPORTS = {
@@ -85,11 +84,11 @@ class BenchScreen(Screen[None]):
         self._key_for = key_for
         self._kind: Kind = "tests"
         self._models = BenchModels(self, services, self._show_form, self.say)
-        self._runner = BenchRunner(self, services, self._started, self._changed, self._ended)
+        self._repainter = Repainter(self, self._paint, lambda: self.running)
+        self._runner = BenchRunner(self, services, self._started, self._repainter.changed, self._ended)
         self._earlier: tuple[BenchRecord, ...] = ()
         """The kept run that is open, or the two that are compared."""
         self._said = TransientText(self, self._paint)
-        self._dirty = False
 
     def compose(self) -> ComposeResult:
         yield KindBar()
@@ -101,7 +100,7 @@ class BenchScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
+        self._repainter.start()
 
     def on_screen_resume(self) -> None:
         self._models.follow(self._workspace.model)
@@ -152,13 +151,7 @@ class BenchScreen(Screen[None]):
             lines += [Content(""), styled((key, "rows--figure"), (" starts it.", "rows--dim"))]
         self.results.clear(lines)
 
-    def _changed(self) -> None:
-        if not self._dirty and self.is_mounted:
-            self._dirty = True
-            self._painter.resume()
-
     def _paint(self) -> None:
-        self._dirty = False
         job, record = self._runner.job, self.record
         with self.app.batch_update():
             if record is not None:
@@ -166,8 +159,6 @@ class BenchScreen(Screen[None]):
             progress = job.progress if job is not None else None
             self.progress.set_lines([progress_line(progress, max(20, self.progress.size.width - 2))])
             self.state.set_lines([self._state_line()])
-        if not self.running:
-            self._painter.pause()
 
     def _state_line(self) -> Content:
         if self._said.text:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,7 +13,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.getters import query_one
 from textual.screen import Screen
-from textual.worker import Worker, WorkerFailed
+from textual.worker import Worker
 
 from workbench.core.errors import EvalError
 from workbench.core.kept import kept_recipe
@@ -37,16 +36,16 @@ from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.repainter import Repainter
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.text_rows import TextRows
 from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
-from workbench.ui.widgets.worker_errors import report_worker_error
+from workbench.ui.widgets.worker_errors import WorkerHandle, report_worker_error
 from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.ui.evals.blind_screen import BlindScreen
 
-PAINT_SECONDS = 0.2
 WIDE = 100
 """Terminal columns from which the answers stand beside the cases."""
 SAMPLES = (1, 3, 5, 10)
@@ -98,11 +97,11 @@ class EvalScreen(Screen[None]):
         """Whether the user has changed the models; until then they follow the chat."""
         self._samples = SAMPLES[0]
         self._run: EvalRun | None = None
-        self._worker: Worker[None] | None = None
+        self._work = WorkerHandle(self, "evaluate")
         self._earlier: EvalRecord | None = None
         self._blind: BlindScreen | None = None
         self._said = TransientText(self, self._paint)
-        self._dirty = False
+        self._repainter = Repainter(self, self._paint, lambda: self.running)
 
     def compose(self) -> ComposeResult:
         yield EvalLines(widget_id="eval-head")
@@ -114,7 +113,7 @@ class EvalScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        self._painter = self.set_interval(PAINT_SECONDS, self._paint_changes, pause=True)
+        self._repainter.start()
 
     def on_screen_resume(self) -> None:
         model = self._workspace.model
@@ -135,17 +134,6 @@ class EvalScreen(Screen[None]):
         return self._run is not None and self._run.running
 
     # Drawing
-
-    def _changed(self) -> None:
-        if not self._dirty and self.is_mounted:
-            self._dirty = True
-            self._painter.resume()
-
-    def _paint_changes(self) -> None:
-        self._dirty = False
-        self._paint()
-        if not self.running:
-            self._painter.pause()
 
     def _paint(self) -> None:
         width = max(20, self.size.width - 2)
@@ -265,13 +253,15 @@ class EvalScreen(Screen[None]):
         command = ("eval", self._packs.name, *(model.ref for model in self._models), *samples)
         plan = EvalPlan(pack, self._specs(greedy=self._samples == 1), self._samples, command)
         try:
-            run = EvalRun(plan, self._services.evals, self._services.engines, self._services.adviser, self._changed)
+            run = EvalRun(
+                plan, self._services.evals, self._services.engines, self._services.adviser, self._repainter.changed
+            )
         except EvalError as error:
             self.say(str(error), 8.0)
             return
         self._run, self._earlier = run, None
         self._said.clear()
-        self._worker = self.run_worker(self._ask(run), group="eval", exit_on_error=False, description="evaluate")
+        self._work.start(self._ask(run))
 
     async def _ask(self, run: EvalRun) -> None:
         await run.run()
@@ -337,10 +327,9 @@ class EvalScreen(Screen[None]):
 
     async def leave(self) -> None:
         """Stop, and wait until the memory is released."""
-        if self._run is not None and self._worker is not None and self.running:
+        if self._run is not None and self.running:
             self._run.stop()
-            with suppress(WorkerFailed):
-                await self._worker.wait()
+            await self._work.ended()
         if self._blind is not None and self._blind.is_running:
             await self._blind.leave()
 

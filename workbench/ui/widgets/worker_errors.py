@@ -1,11 +1,13 @@
-"""Reporting an unexpected error of a worker: the traceback to the log, one sentence to the user."""
+"""Workers: one at a time that is waited for at the end, and the report of an unexpected error."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
-from textual.worker import Worker, WorkerState
+from textual.dom import DOMNode
+from textual.worker import Worker, WorkerFailed, WorkerState
 
 _log = logging.getLogger("workbench.screen")
 
@@ -16,3 +18,26 @@ def report_worker_error(event: Worker.StateChanged, show: Callable[[str], object
         _log.error("%s failed", event.worker.description, exc_info=error)
         what = f"{event.worker.description} failed: {type(error).__name__}"
         show(f"Unexpected error: {what}. The log has the details.")
+
+
+class WorkerHandle:
+    """The one worker of a measurement."""
+
+    def __init__(self, host: DOMNode, description: str) -> None:
+        self._host = host
+        self._description = description
+        self._worker: Worker[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._worker is not None and self._worker.is_running
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        what = self._description
+        self._worker = self._host.run_worker(work, group=what, exit_on_error=False, description=what)
+
+    async def ended(self) -> None:
+        """Wait until it has ended, however that is."""
+        if self._worker is not None and self.running:
+            with suppress(WorkerFailed):
+                await self._worker.wait()
