@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from workbench.engine.remote.catalog import ServedCatalog
     from workbench.engine.remote.session_sender import SessionSender
     from workbench.lab.bench.record import BenchRecord
+    from workbench.lab.decision.record import DecisionRecord
     from workbench.lab.evals.blind_record import BlindRecord
     from workbench.lab.evals.record import EvalRecord
     from workbench.lab.quality.logits import LogitHost
@@ -49,6 +50,14 @@ if TYPE_CHECKING:
 
 RECENT_SESSIONS = 20
 """How many of the last sessions name the recent models."""
+
+
+def _decision_runs(workers: Workers) -> RunFolder[DecisionRecord]:
+    from workbench.core.errors import DecisionError
+    from workbench.lab.decision.record import DecisionRecord
+    from workbench.store.kept_runs import RunFolder
+
+    return RunFolder(workers.paths.decisions_dir, DecisionRecord, DecisionError, "decision", "workbench decide")
 
 
 @dataclass
@@ -264,6 +273,9 @@ class Workers:
 
         name, command = "measurement of quality", "workbench quality"
         return RunFolder(self.paths.quality_dir, QualityRecord, QualityError, name, command)
+
+    decision_runs = cached_property(_decision_runs)
+    """The kept decisions."""
 
     def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:
         """Records disturbances of measurements inside the `with` block."""

@@ -31,6 +31,7 @@ COMMANDS = {
     "abx": "vote on the answers of two models without their names",
     "quality": "measure how much quantizations and cache types differ from a reference on a text",
     "serve": "answer other programs: OpenAI's, Anthropic's and Ollama's API for a model",
+    "decide": "choose a quantization from everything that was measured",
     "models": "list the models on this machine",
     "pull": "fetch a model from Hugging Face or Ollama's registry",
     "verify": "check the digest and the data of a model's files",

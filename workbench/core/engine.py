@@ -10,7 +10,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.config import Overflow
 from workbench.core.events import Batch
-from workbench.core.models import EngineInfo
+from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 
 ProgressCallback = Callable[[float], None]
@@ -99,6 +99,15 @@ class EngineHost(Protocol):
         """Close all open models."""
 
 
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """An estimate of the memory of a model with some settings."""
+
+    total_bytes: int
+    largest_ctx: int
+    """The longest context that fits in the memory that is free, at most the trained one; 0 where none fits."""
+
+
 class MemoryAdviser(Protocol):
     """Estimates the memory of models before they are loaded."""
 
@@ -107,3 +116,6 @@ class MemoryAdviser(Protocol):
 
         A model without an estimate counts as fitting: loading it will show.
         """
+
+    async def footprint(self, model: ModelEntry, load: LoadSettings) -> Footprint | None:
+        """The memory that a model needs; None where it cannot be estimated, or llama.cpp refuses the settings."""

@@ -41,6 +41,7 @@ WorkbenchError
 ├── PackError
 ├── EvalError
 ├── QualityError
+├── DecisionError
 └── ModelfileError
 
 Every one has a stable `kind` (the `--json` form shows it), a `message` that says what is wrong and where, and a
@@ -234,6 +235,10 @@ class EvalError(WorkbenchError, kind="eval"):
 
 class QualityError(WorkbenchError, kind="quality"):
     """A measurement of quality that cannot be made, or a kept one that cannot be found, read or written."""
+
+
+class DecisionError(WorkbenchError, kind="decision"):
+    """A model that cannot be compared with others, or a decision that cannot be kept or found."""
 
 
 class ModelfileError(WorkbenchError, kind="modelfile"):

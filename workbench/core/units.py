@@ -1,4 +1,4 @@
-"""Numbers of bytes and durations as text, in binary units, for the screen, the command line and every message.
+"""Figures as text: numbers of bytes in binary units, durations, and round figures for a scale.
 
 Memory and files are both counted in powers of 1024, as nvidia-smi and llama.cpp count, so that a file and the memory
 that it needs compare directly. Amounts are rounded to the nearest tenth. JSON and stored values stay plain bytes;
@@ -6,6 +6,8 @@ bandwidths stay in GB/s (powers of 1000), as the makers of memory state them.
 """
 
 from __future__ import annotations
+
+import math
 
 UNKNOWN = "—"
 """Stands for a figure that is not known."""
@@ -50,3 +52,15 @@ def duration_text(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def ticks_between(low: float, high: float, count: int = 4) -> tuple[float, ...]:
+    """Round figures from `low` to `high`, at most about `count`."""
+    if not high > low:
+        return (low,)
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return tuple(round(number * step, 10) for number in range(first, last + 1))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from workbench.core.engine import MemoryAdviser
+from workbench.core.engine import Footprint, MemoryAdviser
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
@@ -59,6 +59,21 @@ class LocalAdviser(MemoryAdviser):
                 mapped.add(path)
             room = _rest(room, fit)
         return True
+
+    @override
+    async def footprint(self, model: ModelEntry, load: LoadSettings) -> Footprint | None:
+        if model.path is None:
+            return None
+        try:
+            found = await self._files.fit_model(Path(model.path), model.adapter_path)
+            question, room = found.question(load), await self._files.room()
+            fit = found.price(question, room)
+            return (
+                None if fit.refusal is not None else Footprint(fit.total_bytes, found.largest_context(question, room))
+            )
+        except (WorkbenchError, ArithmeticError, LookupError, TypeError, ValueError):
+            # A layout that is not known.
+            return None
 
 
 def _rest(room: Room, fit: Fit) -> Room:

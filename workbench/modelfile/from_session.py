@@ -129,7 +129,7 @@ def _is_name(base: str, session: Session) -> bool:
 def _comments(session: Session, origin: Modelfile | None, *, named: bool) -> tuple[str, ...]:
     day = datetime.fromtimestamp(session.updated_at, UTC).date().isoformat()
     comments = [
-        f"Made by workbench from session {session.id} of {day}.",
+        f"Made by workbench from session {session.id} of {day}." if session.turns else f"Made by workbench on {day}.",
         "To use it: ollama create NAME -f THIS_FILE",
     ]
     if session.model and session.model != session.model_path:

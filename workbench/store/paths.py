@@ -56,6 +56,7 @@ class Paths:
     evals_dir = _Below("data_dir", "evals")
     blind_dir = _Below("data_dir", "blind")
     quality_dir = _Below("data_dir", "quality")
+    decisions_dir = _Below("data_dir", "decisions")
     log_file = _Below("state_dir", "workbench.log")
     """The log of the engine and the program."""
     loads_file = _Below("state_dir", "loads.json")
@@ -75,7 +76,14 @@ class Paths:
     @property
     def private_folders(self) -> tuple[Path, ...]:
         """The folders of files that hold private words: conversations, prompts, logs and figures of models."""
-        experiments = self.races_dir, self.bench_dir, self.evals_dir, self.blind_dir, self.quality_dir
+        experiments = (
+            self.races_dir,
+            self.bench_dir,
+            self.evals_dir,
+            self.blind_dir,
+            self.quality_dir,
+            self.decisions_dir,
+        )
         return self.data_dir, self.state_dir, self.exports_dir, *experiments, self.prompts_dir
 
     def as_dict(self) -> dict[str, Path]:

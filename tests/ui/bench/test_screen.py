@@ -16,13 +16,14 @@ from workbench.core.errors import BenchRunError, MemoryShortError, ModelLoadErro
 from workbench.core.recipe import Recipe
 from workbench.core.statistics import compare
 from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
+from workbench.core.units import ticks_between
 from workbench.engine.scripted import ScriptedHost, ScriptedModel
 from workbench.lab.bench.bench import BenchProgress, time_text
 from workbench.lab.bench.grid import PlanError
 from workbench.lab.bench.record import BenchRecord, Kind
 from workbench.lab.bench.sweep import SweepRecord
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.bench.curves import plots_of, ticks_between
+from workbench.ui.bench.curves import plots_of
 from workbench.ui.bench.fields import FIELDS, KINDS, fields_of, plan_of, problem_of, size_text
 from workbench.ui.bench.form import BenchInput
 from workbench.ui.bench.plot import BenchPlot

@@ -61,18 +61,6 @@ def plots_of(record: BenchRecord) -> tuple[Plot, ...]:
     return _tests(record.results)
 
 
-def ticks_between(low: float, high: float, count: int = 4) -> tuple[float, ...]:
-    """Round figures from `low` to `high`, at most about `count`."""
-    if not high > low:
-        return (low,)
-    raw = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return tuple(round(number * step, 10) for number in range(first, last + 1))
-
-
 def _plot(title: str, across: str, curves: Sequence[Curve], *, from_zero: bool = True) -> tuple[Plot, ...]:
     """One plot; none where there are no points."""
     curves = [curve for curve in curves if curve.points]

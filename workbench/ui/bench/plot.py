@@ -10,7 +10,8 @@ from textual.content import Content
 from textual.getters import query_one
 from textual_plot import HiResMode, PlotWidget
 
-from workbench.ui.bench.curves import Plot, ticks_between
+from workbench.core.units import ticks_between
+from workbench.ui.bench.curves import Plot
 from workbench.ui.kit.text import cut, styled
 from workbench.ui.widgets.lines import Lines
 
