@@ -135,6 +135,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         evals=workers,
         logits=lambda: workers.logits,
         quality=workers,
+        decision=workers,
         sessions=workers.sessions,
         sender=workers.sender,
         telemetry=sampler,

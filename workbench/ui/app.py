@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from importlib import import_module
+from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,6 +27,7 @@ from workbench.ui._compat import KeptStylesheet, prompt_driver
 from workbench.ui.bindings import APP_BINDINGS, KeyNames
 from workbench.ui.chat.screen import ChatScreen
 from workbench.ui.jobs.background import Background
+from workbench.ui.jobs.experiments import NEIGHBOURS, PALETTE, make_experiment
 from workbench.ui.keys import as_text, spoken
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.machine.monitor import MachineMonitor
@@ -38,15 +39,12 @@ from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks
 from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.ui.bench.screen import BenchScreen
-    from workbench.ui.evals.screen import EvalScreen
+    from workbench.ui.decision.screen import DecisionScreen
+    from workbench.ui.jobs.experiments import Experiment
     from workbench.ui.models.screen import ModelsScreen
-    from workbench.ui.quality.screen import QualityScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
     from workbench.ui.race.offer import RaceOffer
     from workbench.ui.race.screen import RaceScreen
-
-    Experiment = RaceScreen | BenchScreen | EvalScreen | QualityScreen
 
 QUIT_SECONDS = 2.0
 """Within this time a second Ctrl+C quits."""
@@ -56,15 +54,6 @@ def _action_provider() -> type[Provider]:
     from workbench.ui.palette import ActionProvider
 
     return ActionProvider
-
-
-_EXPERIMENTS = {"race": "RaceScreen", "bench": "BenchScreen", "evals": "EvalScreen", "quality": "QualityScreen"}
-"""The screens that compute, by their modes, which are the names of their packages."""
-
-
-def _experiment(mode: str) -> type[Experiment]:
-    found: type[Experiment] = getattr(import_module(f"workbench.ui.{mode}.screen"), _EXPERIMENTS[mode])
-    return found
 
 
 class WorkbenchApp(App[None]):
@@ -193,6 +182,8 @@ class WorkbenchApp(App[None]):
     def get_system_commands(self, screen: Screen) -> Iterable[SystemCommand]:
         """The actions for the palette that no binding has."""
         yield SystemCommand("Get models", "Search registries, and see the downloads.", self.action_pull)
+        for mode, (title, text) in PALETTE.items():
+            yield SystemCommand(title, text, partial(self.action_experiment, mode))
         if screen is self.chat:
             yield from self.chat.palette_entries()
 
@@ -219,11 +210,11 @@ class WorkbenchApp(App[None]):
         self.chat.prompt.focus()
 
     def action_experiment(self, mode: str) -> None:
-        """Go to the race, the bench or the evaluations; from the evaluations to quality over a text, and back."""
-        if mode == "evals" and self.current_mode == "evals":
-            mode = "quality"
+        """Go to one of the screens that compute; where it is shown already, to its neighbour."""
+        if mode == self.current_mode:
+            mode = NEIGHBOURS.get(mode, mode)
         if mode not in self._experiments:
-            self._experiments[mode] = _experiment(mode)(self.services, self.workspace, self.key_for)
+            self._experiments[mode] = make_experiment(mode, self.services, self.workspace, self.key_for)
         self._go_to(self._experiments[mode], mode)
 
     def action_library(self) -> None:
@@ -233,7 +224,7 @@ class WorkbenchApp(App[None]):
             self._models = ModelsScreen(self.services, self.workspace, self.key_for)
         self._go_to(self._models, "models")
 
-    def on_models_screen_load(self, event: ModelsScreen.Load) -> None:
+    def on_models_screen_load(self, event: ModelsScreen.Load | DecisionScreen.Load) -> None:
         async def load() -> None:
             if event.values:
                 await self.workspace.change(self.workspace.conversation.system, event.values)
@@ -241,6 +232,8 @@ class WorkbenchApp(App[None]):
 
         self.action_chat()
         self.run_worker(load(), group="load", exit_on_error=False, description="load a model")
+
+    on_decision_screen_load = on_models_screen_load
 
     def _load_in_chat(self, ref: str, label: str) -> None:
         self.action_chat()

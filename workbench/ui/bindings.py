@@ -25,7 +25,8 @@ APP_BINDINGS: list[BindingType] = [
             tooltip="Put one prompt to several models, side by side."),
     Binding("f4", "library", "Models", id="app.models",
             tooltip="Show every model on this machine, and the memory that it needs."),
-    Binding("f5", "experiment('bench')", "Bench", id="app.bench", tooltip="Measure how fast models are."),
+    Binding("f5", "experiment('bench')", "Bench", id="app.bench",
+            tooltip="Measure how fast models are; pressed again, choose among everything that was measured."),
     Binding("f11", "experiment('evals')", "Evals", id="app.evals", show=False,
             tooltip="Ask models your own prompts, check the answers, and vote blindly; "
             "pressed again, measure quality over a text."),
@@ -60,6 +61,7 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.bench.kept_runs import KeptRunsDialog
     from workbench.ui.bench.screen import BenchScreen
     from workbench.ui.chat.edit_dialog import EditArea
+    from workbench.ui.decision.screen import DecisionScreen
     from workbench.ui.dialogs.base import Dialog
     from workbench.ui.dialogs.confirm import ConfirmDialog
     from workbench.ui.dialogs.model_picker import ModelPicker
@@ -86,6 +88,7 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("Bench", BenchScreen.BINDINGS),
         KeyGroup.of("The models of a bench", BenchModelRows.BINDINGS),
         KeyGroup.of("Earlier measurements", KeptRunsDialog.BINDINGS),
+        KeyGroup.of("Decision", DecisionScreen.BINDINGS),
         KeyGroup.of("Evaluations", EvalScreen.BINDINGS),
         KeyGroup.of("A blind test", BlindScreen.BINDINGS),
         KeyGroup.of("Quality over a text", QualityScreen.BINDINGS),

@@ -24,6 +24,7 @@ from workbench.gguf.model_files import ModelFiles
 if TYPE_CHECKING:
     # The experiments are imported when they are first used, and not before the first paint.
     from workbench.lab.bench.job import BenchTools
+    from workbench.lab.decision.tools import DecisionTools
     from workbench.lab.evals.tools import EvalTools
     from workbench.lab.quality.keeping import QualityTools
     from workbench.lab.quality.logits import LogitHost
@@ -83,5 +84,7 @@ class Services:
     """Keeps the downloads that are not done; None where `pulls` is."""
     sharing: ModelSharing | None = None
     """Shares, joins and deletes model files; None where nothing can."""
+    decision: DecisionTools | None = None
+    """The kept results, and what measures more; None where there are none."""
     servers: Servers | None = None
     """The servers whose models are in the catalog; None where there are none."""

@@ -335,8 +335,6 @@ class ChatScreen(Screen[None]):
             ("Save the settings as defaults", "Use them for every new conversation.", self._save_defaults),
             ("Keep the settings for the model", "Use them whenever this model is loaded.",
              lambda: self.view.run(self._keep_for_model(), "settings", "settings")),
-            ("Quality over a text", "Measure how much quantizations and cache types differ over a text.",
-             partial(self.app.run_action, "app.experiment('quality')")),
             ("Inspect the model", "Show everything in the file of the open model.", inspect),
             ("Quantize the model", "Make another quantization of the open model.", quantize),
         )

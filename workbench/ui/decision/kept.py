@@ -1,0 +1,73 @@
+"""The kept decisions on the screen: keeping, opening and exporting them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.screen import Screen
+
+from workbench.core.errors import WorkbenchError
+from workbench.lab.decision.record import FORMS, DecisionRecord, modelfile_of
+from workbench.ui.dialogs.choose import ChooseDialog
+from workbench.ui.dialogs.export import export_document
+from workbench.ui.services import Services
+
+EXPORTS = {
+    ".md": "Markdown      the answer, the table and the plot, to read",
+    ".json": "JSON          everything",
+    ".csv": "CSV           one row for each that could be chosen",
+    ".modelfile": "Modelfile     the choice with its settings",
+}
+
+
+class KeptDecisions:
+    """Keeps decisions that are used, and opens them again."""
+
+    def __init__(self, screen: Screen[None], services: Services, say: Callable[..., object]) -> None:
+        self._screen = screen
+        self._services = services
+        self._say = say
+
+    def keep(self, record: DecisionRecord) -> None:
+        async def keep() -> None:
+            if (tools := self._services.decision) is not None:
+                try:
+                    await tools.decision_runs.keep(record)
+                except WorkbenchError as error:
+                    self._say(str(error), 8.0)
+
+        self._screen.run_worker(keep(), group="keep", exit_on_error=False, description="keep the decision")
+
+    def export(self, record: DecisionRecord) -> None:
+        """Let the user write a decision to a file, and keep it."""
+
+        def text(form: str) -> str:
+            if form == ".modelfile":
+                return modelfile_of(record, self._services.session_text)
+            return FORMS[form](record)
+
+        self.keep(record)
+        title = f"decision {record.id}"
+        export_document(self._screen, self._services, "the decision", EXPORTS, title, text, self._say)
+
+    def choose(self, opened: Callable[[DecisionRecord], None]) -> None:
+        """Let the user open an earlier decision."""
+
+        async def choose() -> None:
+            tools = self._services.decision
+            records = await tools.decision_runs.kept() if tools is not None else ()
+            if not records:
+                self._say("No decision is kept yet: exporting one and loading a choice keeps it.")
+                return
+
+            def chosen(found: int | str | None) -> None:
+                if isinstance(found, int):
+                    opened(records[found])
+
+            rows = [f"{each.id}  {each.model}: {each.answer.sentence}" for each in records]
+            self._screen.app.push_screen(ChooseDialog("Earlier decisions", rows), chosen)
+
+        work = choose()
+        self._screen.run_worker(
+            work, group="runs", exclusive=True, exit_on_error=False, description="read the kept decisions"
+        )

@@ -1,0 +1,325 @@
+"""The decision screen: constraints on top, below them everything that was measured of one model, and the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.getters import query_one
+from textual.message import Message
+from textual.screen import Screen
+from textual.worker import Worker
+
+from workbench.core.errors import WorkbenchError
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import Sampling, Value, changed_values
+from workbench.lab.decision.contender import Prefer
+from workbench.lab.decision.evidence import Evidence
+from workbench.lab.decision.gather import gather, weigh
+from workbench.lab.decision.record import DecisionRecord, load_of, record_of
+from workbench.ui.decision.kept import KeptDecisions
+from workbench.ui.decision.limits import LimitBar
+from workbench.ui.decision.lines import answer_lines, contender_line, header_line
+from workbench.ui.decision.measuring import Measuring
+from workbench.ui.decision.widgets import DecisionLines, DecisionPlot
+from workbench.ui.dialogs.model_picker import ModelPicker
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, styled
+from workbench.ui.services import Services
+from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
+from workbench.ui.widgets.worker_errors import report_worker_error
+from workbench.ui.workspace.workspace import Workspace
+
+WIDE = 100
+"""Terminal columns from which there is room between the parts."""
+NEXT_PREFERENCE: Mapping[str, Prefer] = {"quality": "speed", "speed": "size", "size": "quality"}
+
+
+class DecisionScreen(Screen[None]):
+    """Says which quantization to take, and measures what is missing."""
+
+    CSS_PATH = "screen.tcss"
+    AUTO_FOCUS = "#decision-rows"
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f9", "measure", "Measure", id="decision.measure", tooltip="Measure what the answer lacks."),
+        Binding("escape", "stop", "Stop", id="decision.stop",
+                tooltip="Stop a measurement, and keep what is done; else go to the list."),
+        Binding("f6", "prefer", "Best by", id="decision.prefer",
+                tooltip="Change what is the best of what meets the constraints: quality, speed or size."),
+        Binding("ctrl+l", "limits", "Constraints", id="decision.limits", tooltip="Go to the constraints."),
+        Binding("ctrl+o", "model", "Model", id="decision.model", tooltip="Decide about another model."),
+        Binding("ctrl+r", "runs", "Earlier", id="decision.runs", tooltip="Open an earlier decision."),
+        Binding("f7", "export", "Export", id="decision.export",
+                tooltip="Write the decision as Markdown, JSON or CSV, or the choice as a Modelfile."),
+    ]
+    # fmt: on
+
+    @dataclass
+    class Load(Message):
+        """A model is to be loaded in the chat."""
+
+        model: ModelEntry
+        values: Mapping[str, Value]
+        """Load settings that the conversation takes over, by parameter name."""
+
+    head = query_one("#decision-head", DecisionLines)
+    limits = query_one(LimitBar)
+    answer = query_one("#decision-answer", DecisionLines)
+    plot = query_one(DecisionPlot)
+    rows = query_one("#decision-rows", Rows)
+    state = query_one("#decision-state", DecisionLines)
+
+    def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
+        super().__init__(id="decision")
+        self._services = services
+        self._workspace = workspace
+        self._key_for = key_for
+        self._model: ModelEntry | None = None
+        self._chosen = False
+        """Whether the user has chosen the model; until then it follows the chat."""
+        self._prefer: Prefer = "auto"
+        self._evidence: Evidence | None = None
+        self._record: DecisionRecord | None = None
+        self._earlier = False
+        """Whether a kept decision is shown."""
+        self._stale = True
+        """Whether the measurements have to be read again."""
+        self._problem = ""
+        self._measuring = Measuring(self, services, self._paint, self._measured, self.say)
+        self._kept = KeptDecisions(self, services, self.say)
+        self._said = TransientText(self, self._paint)
+
+    def compose(self) -> ComposeResult:
+        yield DecisionLines(widget_id="decision-head")
+        yield LimitBar()
+        yield DecisionLines(widget_id="decision-answer")
+        yield DecisionPlot()
+        yield Rows("decision-rows")
+        yield DecisionLines(widget_id="decision-state")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self._measuring.repainter.start()
+
+    def on_screen_resume(self) -> None:
+        if not self._chosen and self._workspace.model is not None:
+            self._model = self._workspace.model
+        if not self.running:
+            self._look()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width >= WIDE, "-wide")
+        self.call_after_refresh(self._paint)
+
+    @property
+    def running(self) -> bool:
+        return self._measuring.running
+
+    # The answer
+
+    def _look(self) -> None:
+        """Collect what was measured, and decide."""
+        self._stale = True
+        self._paint()
+        self._update()
+
+    @on(LimitBar.Changed)
+    def _change_limits(self) -> None:
+        self._earlier = False
+        self._update()
+
+    @work(group="decide", exclusive=True, exit_on_error=False, description="decide")
+    async def _update(self) -> None:
+        if self._stale and not await self._gather():
+            return
+        # A dialog that closes comes here too, also that which has opened an earlier decision.
+        if not self._earlier:
+            await self._decide()
+
+    async def _gather(self) -> bool:
+        """Collect what was measured. Returns whether there is something to decide."""
+        model, tools = self._model, self._services.decision
+        if model is None or tools is None:
+            return False
+        constraints, _ = self.limits.read()
+        try:
+            n_ctx = constraints.min_context or 0
+            self._evidence = await gather(model.ref, model, self._services.catalog, tools, n_ctx)
+        except WorkbenchError as error:
+            self._evidence = self._record = None
+            self._problem = str(error)
+            self._show_rows()
+            self._paint()
+            return False
+        self._problem, self._stale = "", False
+        return True
+
+    async def _decide(self) -> None:
+        model, tools, evidence = self._model, self._services.decision, self._evidence
+        constraints, problem = self.limits.read()
+        if problem:
+            self.say(problem, 8.0)
+        if model is None or tools is None or evidence is None:
+            return
+        if evidence.n_ctx != (constraints.min_context or 0):
+            evidence = self._evidence = await weigh(evidence, tools, constraints.min_context or 0)
+        new_id = tools.decision_runs.new_id()
+        self._record = await asyncio.to_thread(record_of, model.ref, evidence, constraints, self._prefer, new_id)
+        self._show_rows()
+        self._paint()
+
+    def _show_rows(self) -> None:
+        """Show the contenders, the cursor on the best."""
+        record = self._record
+        if record is None:
+            self.rows.show(0, lambda index, width: Content(""))
+            return
+        keys = [each.key for each in record.contenders]
+        cursor = keys.index(record.answer.chosen) if record.answer.chosen in keys else 0
+        self.rows.show(
+            len(keys),
+            lambda index, width: contender_line(record, record.contenders[index], width),
+            header=header_line(self.rows.room),
+            choosable=True,
+            cursor=cursor,
+        )
+
+    # Drawing
+
+    def _paint(self) -> None:
+        if not self.is_attached:
+            return
+        width, record = max(20, self.size.width - 2), self._record
+        with self.app.batch_update():
+            self.head.set_lines([self._head_line(width)])
+            lines = (
+                self._welcome() if record is None else answer_lines(record, self._key_for("decision.measure"), width)
+            )
+            self.answer.set_lines(lines)
+            self.plot.show(record)
+            self.state.set_lines([self._said.text or styled((cut(self._state(), width), "rows--dim"))])
+
+    def _head_line(self, width: int) -> Content:
+        record = self._record
+        name = record.model if record is not None else self._model.name if self._model is not None else "no model"
+        best = "" if record is None else f"  the best by {record.answer.prefer} ({self._key_for('decision.prefer')})"
+        return styled(("DECIDE  ", "rows--heading"), (cut(name, width - 48), "rows--name"), (best, "rows--dim"))
+
+    def _welcome(self) -> list[Content]:
+        if self._problem:
+            return [styled((clean_line(self._problem), "rows--error"))]
+        if self._model is None:
+            return [styled((f"{self._key_for('decision.model')} chooses a model.", "rows--dim"))]
+        return [styled(("Reading the measurements…", "rows--dim"))]
+
+    def _state(self) -> str:
+        if self._measuring.text:
+            return clean_line(self._measuring.text)
+        record = self._record
+        if record is None:
+            return ""
+        if self._earlier:
+            return f"{record.id}, kept."
+        legend = "  ✓ met  ✗ missed  ? inside the interval  – not measured" * bool(record.constraints.items)
+        return clean_line("  ".join(record.notes) or f"Enter loads the selected one.{legend}")
+
+    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
+        self._said.say(Content(clean_line(text.replace("\n", " "))), seconds)
+
+    # Actions
+
+    def action_limits(self) -> None:
+        self.limits.query("Input").first().focus()
+
+    def action_prefer(self) -> None:
+        if self._record is not None:
+            self._prefer = NEXT_PREFERENCE[self._record.answer.prefer]
+            self._earlier = False
+            self._update()
+
+    def action_model(self) -> None:
+        def chosen(model: ModelEntry | None) -> None:
+            if model is not None:
+                self._model, self._chosen, self._earlier = model, True, False
+                self._evidence = self._record = None
+                self._show_rows()
+                self._look()
+
+        if not self._busy():
+            self.app.push_screen(ModelPicker(self._services, self._workspace.model, enter="decides"), chosen)
+
+    def action_measure(self) -> None:
+        if self._busy():
+            return
+        record, evidence = self._record, self._evidence
+        if record is None or evidence is None or self._earlier:
+            self.say("Choose a model first." if record is None else "This is an earlier decision: change a constraint.")
+        elif record.answer.need is None:
+            self.say("Nothing is missing that could be measured here.")
+        else:
+            self._measuring.begin(record.answer.need, evidence)
+
+    def _measured(self) -> None:
+        self._earlier = False
+        self._paint()
+        self._look()
+
+    def _busy(self) -> bool:
+        if self.running:
+            self.say(f"A measurement runs: {self._key_for('decision.stop')} stops it.")
+        return self.running
+
+    def action_stop(self) -> None:
+        if self.running:
+            self._measuring.stop()
+            self.say("Stopping…", 2.0)
+        else:
+            self.rows.focus()
+
+    @on(Rows.Chosen, "#decision-rows")
+    def _load(self, event: Rows.Chosen) -> None:
+        record, evidence = self._record, self._evidence
+        if record is None or self._busy():
+            return
+        contender = record.contenders[event.index]
+        entry = None if evidence is None else evidence.entries.get(contender.path)
+        if entry is None:
+            self.say(f"{contender.path} is not among the files of this model any more.")
+            return
+        load = load_of(contender, record.constraints.min_context or 0)
+        settings = contender.settings
+        values = {"type_k": settings.type_k, "type_v": settings.type_v} | changed_values(Sampling(), load)
+        self._kept.keep(replace(record, answer=replace(record.answer, chosen=contender.key)))
+        self.post_message(self.Load(entry, values))
+
+    def action_export(self) -> None:
+        if self._record is None:
+            self.say("There is nothing to export yet.")
+        else:
+            self._kept.export(self._record)
+
+    def action_runs(self) -> None:
+        def opened(record: DecisionRecord) -> None:
+            self._record, self._earlier = record, True
+            self.limits.show(record.constraints)
+            self._show_rows()
+            self._paint()
+
+        if not self._busy():
+            self._kept.choose(opened)
+
+    async def leave(self) -> None:
+        """Stop, and wait until the memory is released."""
+        await self._measuring.leave()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_worker_error(event, lambda text: self.say(text, 8.0))
