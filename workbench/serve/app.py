@@ -165,7 +165,7 @@ class Api:
     async def _completion(self, request: HttpRequest, body: Body) -> Response:
         return await self._openai(request, openai_api.read_completion(body, self._service))
 
-    async def _openai(self, request: HttpRequest, asked: openai_api.Asked) -> Response:
+    async def _openai(self, request: HttpRequest, asked: openai_api.ApiRequest) -> Response:
         served = self._served(request)
         if asked.stream:
             return _events(openai_api.streamed_answer(asked, self._service, served), _PING)

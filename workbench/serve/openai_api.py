@@ -33,7 +33,7 @@ FINISH = {"stop": "stop", "length": "length", "context": "length", "cancelled": 
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ApiRequest:
     """A request of a client, and the form in which it wants the answer."""
 
     request: Request
@@ -106,7 +106,7 @@ def _read_format(body: Body) -> dict[str, Value]:
     return {"format": json.dumps(schema) if schema else "json"}
 
 
-def read_chat(body: Body, service: Service) -> Asked:
+def read_chat(body: Body, service: Service) -> ApiRequest:
     """The body of `/v1/chat/completions`."""
     refuse_tools(body)
     top = body.whole("top_logprobs") or 0
@@ -114,7 +114,7 @@ def read_chat(body: Body, service: Service) -> Asked:
     return _asked(body, service, messages=read_messages(body), logprobs=max(top, 1) if wants else 0)
 
 
-def read_completion(body: Body, service: Service) -> Asked:
+def read_completion(body: Body, service: Service) -> ApiRequest:
     """The body of `/v1/completions`."""
     prompt = body.texts("prompt")
     if len(prompt) != 1:
@@ -126,7 +126,7 @@ def read_completion(body: Body, service: Service) -> Asked:
 
 def _asked(
     body: Body, service: Service, *, messages: tuple[Message, ...] = (), prompt: str | None = None, logprobs: int
-) -> Asked:
+) -> ApiRequest:
     if (body.whole("n") or 1) != 1:
         raise invalid("n must be 1: ask again for another answer.", "n", "unsupported_value")
     if not 0 <= logprobs <= MOST_LOGPROBS:
@@ -138,10 +138,12 @@ def _asked(
     with_usage = body.part("stream_options").flag("include_usage")
     kind = "chatcmpl" if prompt is None else "cmpl"
     identity = f"{kind}-{uuid4().hex}"
-    return Asked(request, body.flag("stream"), with_usage, prompt is None, logprobs > 0, identity, int(time.time()))
+    return ApiRequest(
+        request, body.flag("stream"), with_usage, prompt is None, logprobs > 0, identity, int(time.time())
+    )
 
 
-async def whole_answer(asked: Asked, service: Service, served: Served) -> dict[str, object]:
+async def whole_answer(asked: ApiRequest, service: Service, served: Served) -> dict[str, object]:
     """The answer as one document."""
     found = await service.whole(asked.request, served)
     choice: dict[str, object] = {"index": 0, "finish_reason": FINISH[found.end.reason]}
@@ -154,7 +156,7 @@ async def whole_answer(asked: Asked, service: Service, served: Served) -> dict[s
     return _document(asked, service, [choice], "chat.completion") | {"usage": usage_of(found.end.usage)}
 
 
-async def streamed_answer(asked: Asked, service: Service, served: Served) -> AsyncIterator[str]:
+async def streamed_answer(asked: ApiRequest, service: Service, served: Served) -> AsyncIterator[str]:
     """The answer as server-sent events; an error after the first of them is an event too."""
     if asked.chat:
         yield data(_chunk(asked, service, {"role": "assistant", "content": ""}))
@@ -181,14 +183,14 @@ async def streamed_answer(asked: Asked, service: Service, served: Served) -> Asy
 _CHUNK = "chat.completion.chunk"
 
 
-def _delta(text: str, kind: str, asked: Asked) -> dict[str, object]:
+def _delta(text: str, kind: str, asked: ApiRequest) -> dict[str, object]:
     if not asked.chat:
         return {"text": text}
     return {"content" if kind == "answer" else "reasoning_content": text}
 
 
 def _chunk(
-    asked: Asked,
+    asked: ApiRequest,
     service: Service,
     delta: dict[str, object],
     *,
@@ -201,7 +203,7 @@ def _chunk(
     return _document(asked, service, [choice], _CHUNK)
 
 
-def _document(asked: Asked, service: Service, choices: Sequence[object], kind: str) -> dict[str, object]:
+def _document(asked: ApiRequest, service: Service, choices: Sequence[object], kind: str) -> dict[str, object]:
     kind = kind if asked.chat else "text_completion"
     return {
         "id": asked.id, "object": kind, "created": asked.created, "model": service.name, "choices": list(choices),
@@ -219,7 +221,7 @@ def usage_of(usage: Usage) -> dict[str, object]:
     }
 
 
-def _logprobs(choices: Sequence[TokenChoice], asked: Asked) -> dict[str, object]:
+def _logprobs(choices: Sequence[TokenChoice], asked: ApiRequest) -> dict[str, object]:
     if asked.chat:
         rows = [_likely(each.written) | {"top_logprobs": [_likely(one) for one in each.likeliest]} for each in choices]
         return {"content": rows}

@@ -26,7 +26,7 @@ SHARED_STEP_NS = 100_000_000
 _logger = logging.getLogger(__name__)
 
 
-class Lane:
+class BatchedAnswer:
     """One answer among those that a job computes, and its clock, which begins with it."""
 
     def __init__(self, steps: Callable[[Clock], AnswerSteps]) -> None:
@@ -85,18 +85,18 @@ class Round:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._lock = threading.Lock()
-        self._waiting: deque[Lane] = deque()
-        self._active: list[Lane] = []
+        self._waiting: deque[BatchedAnswer] = deque()
+        self._active: list[BatchedAnswer] = []
         self._ended = False
 
-    def add(self, lane: Lane) -> bool:
+    def add(self, lane: BatchedAnswer) -> bool:
         """Add an answer; False where the round has ended."""
         with self._lock:
             if not self._ended:
                 self._waiting.append(lane)
             return not self._ended
 
-    def withdraw(self, lane: Lane) -> bool:
+    def withdraw(self, lane: BatchedAnswer) -> bool:
         """Take an answer back that still waits; False where it does not."""
         with self._lock:
             if lane not in self._waiting:
@@ -104,7 +104,7 @@ class Round:
             self._waiting.remove(lane)
             return True
 
-    def runs(self, lane: Lane) -> bool:
+    def runs(self, lane: BatchedAnswer) -> bool:
         """Whether the answer has begun and not ended."""
         return lane in self._active
 
@@ -123,7 +123,7 @@ class Round:
     def _admit(self, job: Job) -> bool:
         """Begin the answers that there are slots for; False where none is left, which ends the round."""
         with self._lock:
-            new: list[Lane] = []
+            new: list[BatchedAnswer] = []
             while self._waiting and len(self._active) + len(new) < len(self._model.slots):
                 new.append(self._waiting.popleft())
             self._ended = not self._active and not new
@@ -134,7 +134,7 @@ class Round:
             lane.alone = len(self._active) == 1
         return not self._ended
 
-    def _fitting(self, ready: list[Lane]) -> list[tuple[Lane, Part]]:
+    def _fitting(self, ready: list[BatchedAnswer]) -> list[tuple[BatchedAnswer, Part]]:
         """What fits in one batch: next tokens before prompts, of which the last may get a part of what it wants."""
         room, found = self._model.n_batch, []
         for lane in sorted(ready, key=lambda each: len(each.part[1]) if each.part else 0):
@@ -146,7 +146,7 @@ class Round:
             room -= min(room, len(tokens))
         return found
 
-    def _compute(self, chosen: list[tuple[Lane, Part]]) -> None:
+    def _compute(self, chosen: list[tuple[BatchedAnswer, Part]]) -> None:
         error: Exception | None = None
         try:
             self._model.compute([part for _, part in chosen])
@@ -171,9 +171,9 @@ class AnswerLine:
         self._lock = threading.Lock()
         self._round: tuple[Round, Job] | None = None
 
-    def submit(self, steps: Callable[[Clock], AnswerSteps]) -> Lane:
+    def submit(self, steps: Callable[[Clock], AnswerSteps]) -> BatchedAnswer:
         """Add an answer to those that are computed, or to the end of the line where other work waits."""
-        lane = Lane(steps)
+        lane = BatchedAnswer(steps)
         with self._lock:
             if self._round is None or not self._line.is_last(self._round[1]) or not self._round[0].add(lane):
                 new = Round(self._model)
@@ -181,7 +181,7 @@ class AnswerLine:
                 self._round = new, self._line.submit(new.steps)
         return lane
 
-    def interrupt(self, lane: Lane) -> None:
+    def interrupt(self, lane: BatchedAnswer) -> None:
         """Hurry an answer that was cancelled: end the step that runs, or let it end before its turn."""
         with self._lock:
             rounds = self._round

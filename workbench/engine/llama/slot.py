@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -11,19 +11,33 @@ from workbench.core.events import CachedFrom
 from workbench.engine.llama import native
 from workbench.engine.llama.context_memory import ContextMemory
 from workbench.engine.llama.native import Pointer, api
-
-if TYPE_CHECKING:
-    from workbench.engine.llama.model import Model
+from workbench.engine.llama.vocabulary import Vocabulary
 
 
 class Aborted(Exception):
     """`llama_decode` returned early because the abort flag was up."""
 
 
+class ComputingModel(Protocol):
+    """The model that a slot belongs to."""
+
+    vocabulary: Vocabulary
+
+    @property
+    def native(self) -> Pointer:
+        """The native context."""
+
+    def compute(self, parts: Sequence[Part]) -> None:
+        """Compute tokens at the ends of slots."""
+
+    def run(self, batch: Pointer, parts: Sequence[Part]) -> None:
+        """Compute a native batch that has these parts."""
+
+
 class Slot:
     """One sequence: the tokens of a conversation, and their memory."""
 
-    def __init__(self, model: Model, memory: ContextMemory) -> None:
+    def __init__(self, model: ComputingModel, memory: ContextMemory) -> None:
         self._model = model
         self.memory = memory
         self.tokens = memory.tokens
