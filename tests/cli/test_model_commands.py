@@ -13,6 +13,7 @@ import pytest
 from tests.gguf.conftest import write_model
 from tests.gguf_files import finish
 from tests.short_demo import LAYERS
+from workbench.cli.composition import compose, find_file
 from workbench.cli.main import main
 from workbench.core.memory import MemoryBuffer
 from workbench.core.models import LoadRecord, MemoryUse
@@ -150,11 +151,12 @@ def test_fit_prices_full_window_caches(call, tmp_path):
     assert window["swa_full_bytes"] == full["swa_full_bytes"] == full["kv_bytes"] - window["kv_bytes"] > 0
 
 
-def test_fit_is_corrected_by_what_the_last_load_took(call, demo_path):
+def test_fit_is_corrected_by_what_the_last_load_took(call):
     plain = json.loads(call("fit", "demo", "--json")[1])
     assert (plain["correction"], plain["last_load"]) == ({}, None)
     estimate, taken = (MemoryUse.of([MemoryBuffer("CPU", "compute", size)]) for size in (2**24, 2**25))
-    record = LoadRecord(str(demo_path), LoadSettings(), "CPU", taken, estimate, 1.0, architecture="llama")
+    _, path = find_file(compose(), "demo")
+    record = LoadRecord(str(path), LoadSettings(), "CPU", taken, estimate, 1.0, architecture="llama")
     asyncio.run(FileLoadBook(find_paths().loads_file).remember(record))
     found = json.loads(call("fit", "demo", "--json")[1])
     assert found["correction"] == {"compute": 2.0}
