@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
@@ -14,10 +16,11 @@ from textual.events import Click
 from textual.getters import query_one
 from textual.widgets import Input, Label
 
-from workbench.core.errors import ServerAddressError, WorkbenchError
+from workbench.core.errors import ServerAddressError, WorkbenchError, did_you_mean
 from workbench.core.models import LibraryView, ModelEntry, variants_of
-from workbench.core.servers import is_server_ref, server_url
+from workbench.core.servers import server_url
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.dialogs.typed_models import completed, models_at, typed_address, typed_path
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.model_search import ModelSearch
 from workbench.ui.kit.sanitize import clean_line
@@ -26,7 +29,7 @@ from workbench.ui.services import Services
 from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.rows import Rows
 
-_PLACEHOLDER = "Type to search, or the http:// address of a server…"
+_PLACEHOLDER = "Type to search; or a path, a folder, or host:port…"
 _NAME, _QUANT, _BITS, _SIZE = 34, 9, 10, 11
 
 
@@ -47,9 +50,12 @@ def matching(models: Sequence[ModelEntry], query: str, search: ModelSearch | Non
     query = query.strip()
     if not query:
         return list(models)
-    if is_server_ref(query):
+    if typed_path(query) is not None:
+        # Letters of a path are not searched for, either.
+        return [model for model in models if model.path == query]
+    if address := typed_address(query):
         # An address is not searched for by letters: a server that is not listed can be asked.
-        return [model for model in models if model.ref.casefold().startswith(_address_of(query))]
+        return [model for model in models if model.ref.casefold().startswith(_address_of(address))]
     scores = (search or ModelSearch()).scores(query, models)
     return sorted((model for model in models if model.ref in scores), key=lambda model: -scores[model.ref])
 
@@ -85,6 +91,15 @@ class ModelPicker(Dialog[ModelEntry | None]):
         Binding("down", "move(1)", "Down", id="picker.down", show=False, tooltip="Go to the next model."),
         Binding("up", "move(-1)", "Up", id="picker.up", show=False, tooltip="Go to the previous model."),
         Binding("pagedown", "move(10)", "Page down", id="picker.page_down", show=False, tooltip="Go ten models down."),
+        Binding(
+            "tab",
+            "complete",
+            "Complete",
+            id="picker.complete",
+            priority=True,
+            show=False,
+            tooltip="Complete a typed path.",
+        ),
         Binding("pageup", "move(-10)", "Page up", id="picker.page_up", show=False, tooltip="Go ten models up."),
     ]
 
@@ -157,8 +172,13 @@ class ModelPicker(Dialog[ModelEntry | None]):
         searching = "" if self._complete else " · scanning"
         if self._asking or self.state.has_class("-error"):
             return
+        typed = self.search.value.strip()
         if not self._shown and self._address:
             self.state.update(f"Enter asks {self._address} for its models, and adds them to the list.")
+        elif not self._shown and typed_path(typed) is not None:
+            self.state.update("Tab completes the path. Enter opens the file, or lists the models of the folder.")
+        elif not self._shown and typed and self._complete:
+            self.state.update(f"No model is called that. {self._near(typed)}".rstrip())
         elif self._models or not self._complete:
             self.state.update(f"{len(self._shown)} of {len(self._models)} models{searching}")
         else:
@@ -168,13 +188,15 @@ class ModelPicker(Dialog[ModelEntry | None]):
     def _search(self, event: Input.Changed) -> None:
         self._moved = False
         self.state.remove_class("-error")
-        if self._models or self._address:
-            self._show(event.value)
+        self._show(event.value)
 
     @on(Input.Submitted)
     def _load_highlighted(self) -> None:
+        path = typed_path(self.search.value)
         if (chosen := self._chosen) is not None:
             self.dismiss(chosen)
+        elif path is not None:
+            self._take_path(path)
         elif self._address and not self._asking:
             self._asking = True
             self._ask(self._address)
@@ -182,8 +204,31 @@ class ModelPicker(Dialog[ModelEntry | None]):
     @property
     def _address(self) -> str:
         """The typed address of a server; empty where there is none, or servers cannot be asked."""
-        typed = self.search.value.strip()
-        return typed if self._servers is not None and is_server_ref(typed) else ""
+        return typed_address(self.search.value) if self._servers is not None else ""
+
+    def _near(self, typed: str) -> str:
+        """What is near a name that nothing has, and what else can be typed."""
+        names = {model.name for model in self._models} | {model.ref for model in self._models}
+        return did_you_mean(typed, names) or "Ctrl+U clears it; a path, a folder or host:port can be typed as well."
+
+    @work(group="path", exclusive=True, exit_on_error=False, description="read a folder")
+    async def _take_path(self, path: Path) -> None:
+        """Open the file at a path, or list the models of a folder."""
+        found = await asyncio.to_thread(models_at, path)
+        if len(found) == 1 and not await asyncio.to_thread(path.is_dir):
+            self.dismiss(found[0])
+        elif found:
+            self._models, self._complete = found, True
+            self.search.value = ""
+        else:
+            self.state.update(f"There is no model at {clean_line(str(path))}. Tab completes what is there.")
+            self.state.add_class("-error")
+
+    async def action_complete(self) -> None:
+        """Complete a typed path; else do nothing."""
+        if typed_path(self.search.value) is not None:
+            self.search.value = await asyncio.to_thread(completed, self.search.value)
+            self.search.cursor_position = len(self.search.value)
 
     @work(group="servers", exclusive=True, exit_on_error=False, description="ask a server for its models")
     async def _ask(self, address: str) -> None:
