@@ -21,7 +21,7 @@ from workbench.core.metrics import AnswerMetrics
 
 def is_painted(text: str) -> bool:
     """Whether the screen is complete, with the prompt and the keys below it."""
-    return "╰─" in text and "Send" in text and "Help" in text
+    return "╰─" in text and "Send" in text and "F3" in text
 
 
 def is_stopped(text: str) -> bool:

@@ -25,6 +25,7 @@ from workbench.gguf.layers import LayerKind, is_hybrid, plan_layers
 from workbench.gguf.recommended import NAMES, PREFIX
 from workbench.store.config.write import default_text
 from workbench.ui.bindings import key_groups
+from workbench.ui.keys import MEANINGS
 from workbench.ui.themes import COLOURS, NUMBERS, OWN_VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,7 +85,8 @@ def key_name(key: str) -> str:
     """A key by its name on keyboards."""
     short = {
         "escape": "Esc", "pageup": "Page Up", "pagedown": "Page Down", "slash": "/", "plus": "+", "minus": "-",
-        "equals_sign": "=", "left_square_bracket": "[", "right_square_bracket": "]",
+        "equals_sign": "=", "left_square_bracket": "[", "right_square_bracket": "]", "number_sign": "#",
+        "right_curly_bracket": "}", "exclamation_mark": "!", "question_mark": "?",
     }  # fmt: skip
     if len(key) == 1 and key.isupper():
         return f"Shift+{key}"
@@ -105,6 +107,12 @@ def keys() -> str:
         )
         parts.append(f"## {group.title}\n\n" + table(("key", "what it does", "id"), rows))
     return "\n".join(parts)
+
+
+def meanings() -> str:
+    """The keys that mean the same on every screen."""
+    rows = ((key_name(key), ", ".join(sorted(names))) for key, names in MEANINGS.items())
+    return table(("key", "what it does"), rows)
 
 
 def families() -> str:
@@ -166,6 +174,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "config": config,
     "families": families,
     "keys": keys,
+    "meanings": meanings,
     "parameters": parameters,
     "sampling": sampling,
     "theme-keys": theme_keys,

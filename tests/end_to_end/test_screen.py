@@ -19,6 +19,7 @@ from benchmarks.terminal import Terminal
 
 WORKBENCH = str(Path(sys.executable).parent / "workbench")
 ENTER, ESCAPE, CTRL_O, CTRL_Q, F7 = "\r", "\x1b", "\x0f", "\x11", "\x1b[18~"
+TAB, F3, LEFT, RIGHT = "\t", "\x1bOR", "\x1b[D", "\x1b[C"
 ALTERNATE_SCREEN, MOUSE, CURSOR = 1049, 1000, 25
 
 
@@ -191,3 +192,34 @@ def test_without_a_terminal_the_screen_is_refused_in_a_sentence(home):
     assert done.returncode == 1
     assert "terminal" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_newcomer_gets_to_three_lanes_and_reaches_each_of_them(start, home):
+    terminal = start("demo", columns=80, rows=24)
+    terminal.wait_for("is ready")
+    terminal.send(F3)
+    terminal.wait_for("F16", "Q8_0", "Q4_K_M", "MiB", "are free")
+    terminal.send(ENTER)
+    terminal.send(ENTER)
+    ask(terminal, "Count to fifty.")
+    kept = home / "data" / "races"
+    terminal.wait_until(lambda text: any(kept.glob("*.json")), 90, what="the race")
+    (race,) = (json.loads(path.read_text(encoding="utf-8")) for path in kept.glob("*.json"))
+    assert [lane["quant"] for lane in race["lanes"]] == ["F16", "Q8_0", "Q4_K_M"]
+    assert all(lane["completion_tokens"] and lane["text"] for lane in race["lanes"]), race
+
+    terminal.wait_for("lanes 1-2/3 →")
+    assert "Q4_K_M" not in terminal.text.splitlines()[0]
+    for key in (TAB, TAB, RIGHT):
+        terminal.send(key)
+    terminal.wait_for("lanes ← 2-3/3")
+    terminal.wait_until(lambda text: "Q4_K_M" in text.splitlines()[0], what="the third lane")
+    terminal.send(LEFT + LEFT)
+    terminal.wait_for("lanes 1-2/3 →")
+    terminal.send(ESCAPE)
+    terminal.wait_for("Send")
+    terminal.send("why")
+    terminal.wait_for("│ why")
+    terminal.send(CTRL_Q)
+    assert terminal.wait_for_exit() == 0

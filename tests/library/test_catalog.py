@@ -41,6 +41,15 @@ async def test_recent_files_that_are_gone_are_left_out(tmp_path: Path) -> None:
     assert await catalog(recent=lambda: [str(tmp_path / "gone.gguf"), "a\0b", ""]).models() == ()
 
 
+async def test_a_folder_is_added_and_an_own_one_is_searched_as_soon_as_it_exists(tmp_path: Path, model) -> None:
+    library = LibraryCatalog((), tuple, lambda: None, own=tmp_path / "own")
+    assert (await library.models(), list(library.problems)) == ((), [])
+    model(tmp_path / "own" / "a-F32.gguf")
+    model(tmp_path / "other" / "b-F32.gguf", rows=6)
+    library.add_folder(tmp_path / "other")
+    assert [entry.name for entry in await library.models()] == ["a", "b"]
+
+
 async def test_problems_of_the_scan_are_kept(tmp_path: Path) -> None:
     library = catalog(tmp_path / "nowhere")
     assert await library.models() == ()

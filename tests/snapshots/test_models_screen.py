@@ -66,12 +66,12 @@ LAST = ["end", "up"]
     [
         pytest.param(LAST, id="list"),
         pytest.param([*LAST, "tab"], id="panel"),
-        pytest.param([*LAST, *["right_square_bracket"] * 5, "k", "v", "v", "a"], id="what-if"),
+        pytest.param([*LAST, "tab", *["right_square_bracket"] * 5, "K", "v", "v", "a"], id="what-if"),
         pytest.param(["home", "down", "down", "down", "space", "space", "z"], id="folded"),
         pytest.param(["slash", *"qwen q8", "enter"], id="search"),
-        pytest.param(["g", "s", "home", "space"], id="flat"),
+        pytest.param(["t", "s", "home", "space"], id="flat"),
         pytest.param(["F"], id="filters"),
-        pytest.param(["p"], id="problems"),
+        pytest.param(["exclamation_mark"], id="problems"),
     ],
 )
 def test_models(snap_compare: SnapCompare, demo_path: Path, size: tuple[int, int], keys: list[str]) -> None:
@@ -82,7 +82,9 @@ def test_models(snap_compare: SnapCompare, demo_path: Path, size: tuple[int, int
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("keys", [pytest.param([], id="fits"), pytest.param(["plus"] * 4, id="too-many-layers")])
+@pytest.mark.parametrize(
+    "keys", [pytest.param([], id="fits"), pytest.param(["tab", *["plus"] * 4], id="too-many-layers")]
+)
 def test_a_gpu(snap_compare: SnapCompare, demo_path: Path, size: tuple[int, int], keys: list[str]) -> None:
     app = on(demo_path, files=RoomyFiles(demo_path, WITH_GPU))
 

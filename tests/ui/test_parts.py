@@ -18,6 +18,7 @@ from workbench.core.telemetry import HostSample
 from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.chat.stats_panel import panel_lines, strip_lines
+from workbench.ui.chat.welcome import ways_to_a_model
 from workbench.ui.dialogs.parameter_field import shown as shown_value
 from workbench.ui.dialogs.parameter_field import typed
 from workbench.ui.kit import figures as fmt
@@ -291,3 +292,17 @@ async def test_an_answer_in_a_format_is_shown_as_code(form, label, recast):
         assert turn.text == "".join(('{\n   "a', '": "*b*",\n', "\n```\n", "   # c\n}"))
         assert code_blocks(turn.markdown) == [(turn.text, "".join(label))]
         turn.finish("", None, "stop")
+
+
+def test_without_a_model_the_first_screen_names_the_ways_to_one() -> None:
+    def ways(*models: ModelEntry) -> str:
+        return "\n".join(f"{key} {text}" for key, text in ways_to_a_model(models, lambda name: f"<{name}>"))
+
+    assert ways().count("\n") == 1
+    assert "<chat.models> a path, a folder of models, or a server's host:port" in ways()
+    assert "<app.models> a download" in ways()
+    served = ModelEntry("http://127.0.0.1:11434#qwen", "qwen")
+    text = ways(served, replace(served, ref="http://127.0.0.1:11434#llama"), ModelEntry("demo", "Small"))
+    assert "the models of http://127.0.0.1:11434, which was found" in text
+    assert "/load demo the demo model" in text
+    assert "1 model was found" in ways(ModelEntry("a.gguf", "A"))

@@ -71,10 +71,10 @@ class Workers:
     @cached_property
     def catalog(self) -> LibraryCatalog:
         """The models of this machine."""
-        own = [self.paths.models_dir] if self.paths.models_dir.is_dir() else []
         return LibraryCatalog(
-            [*self._model_folders, *filter(None, [self._quantize_folder]), *own],
+            [*self._model_folders, *filter(None, [self._quantize_folder])],
             lambda: self.sessions.recent_model_paths(RECENT_SESSIONS),
+            own=self.paths.models_dir,
             stores=self.config.model_stores,
             cache=self.paths.library_cache,
             kept=self.kept.of,

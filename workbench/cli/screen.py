@@ -22,12 +22,12 @@ from workbench.cli.options import MODEL_HELP, add_settings, given_values, origin
 from workbench.cli.pull_worker import ScreenPulls
 from workbench.core.errors import UnknownModelError, WorkbenchError
 from workbench.core.logbook import LogBook, LogLevel
+from workbench.core.models import DEMO
 from workbench.core.recipe import Recipe
 from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.engine.llama.aborts import abort_hooks
 from workbench.engine.llama.runtime import shared_runtime
 from workbench.library.demo import HOW_TO_GET_A_MODEL
-from workbench.library.search import DEMO
 from workbench.store.config.write import ConfigFile
 from workbench.store.documents import write_document
 from workbench.store.export.session import session_text
@@ -119,6 +119,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
     # In a checkout the themes are beside the package, in an installed wheel inside it.
     themes = next((folder for folder in (shipped / "themes", shipped.parent / "themes") if folder.is_dir()), None)
     sampler = system_sampler(gpus=workers.config.gpu_meters)
+    config_file = ConfigFile(workers.paths.config_file)
     return Services(
         engines=workers.engines,
         catalog=workers.served,
@@ -144,7 +145,9 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         logs=book,
         config=workers.config,
         config_problems=workers.problems,
-        save_config=ConfigFile(workers.paths.config_file).save,
+        save_config=config_file.save,
+        config_path=workers.paths.config_file,
+        add_folder=partial(_add_folder, workers, config_file, list(workers.config.model_folders)),
         theme_folders=[folder for folder in (themes, workers.paths.themes_dir) if folder is not None],
         export_folder=workers.paths.exports_dir,
         write_document=write_document,
@@ -154,6 +157,14 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         no_model_hint=HOW_TO_GET_A_MODEL,
         check_format=_check_format,
     )
+
+
+def _add_folder(workers: Workers, config_file: ConfigFile, folders: list[str], folder: Path) -> Sequence[str]:
+    """See `Services.add_folder`; `folders` are those of the config."""
+    replaced = config_file.save({"model_folders": [*folders, str(folder)]})
+    folders.append(str(folder))
+    workers.catalog.add_folder(folder)
+    return replaced
 
 
 def _check_format(value: str, exact: bool) -> None:

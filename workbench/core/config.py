@@ -64,3 +64,9 @@ class ConfigProblem:
     """The line in the file, counted from 1; None where it is unknown."""
     file: str = ""
     """Another file than the config file."""
+
+    def __str__(self) -> str:
+        line = f"line {self.line}" if self.line else ""
+        return ": ".join(
+            [", ".join(filter(None, (self.file, line))), self.message] if self.file or line else [self.message]
+        )

@@ -214,6 +214,8 @@ class LoadRecord:
         return estimate_error(self.estimate, self.memory)
 
 
+DEMO = "demo"
+"""The name of the demo model."""
 Naming = Literal["ollama", "hf"]
 """Whose name for a model: that of Ollama's store, or that of Hugging Face, which Ollama accepts as `hf.co/…`."""
 

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from workbench.core.errors import ModelFileError, UnknownModelError, WorkbenchError, did_you_mean
 from workbench.core.kept import kept_recipe
-from workbench.core.models import Catalog, LibraryView, ModelEntry, Naming, Place, ScanProblem
+from workbench.core.models import DEMO, Catalog, LibraryView, ModelEntry, Naming, Place, ScanProblem
 from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
@@ -38,7 +38,7 @@ from workbench.library.references import (
     refuse_other_kinds,
     without_hub,
 )
-from workbench.library.search import DEMO, Report, Search, views_of
+from workbench.library.search import Report, Search, views_of
 from workbench.modelfile.meaning import ModelfileReport
 from workbench.modelfile.source import is_modelfile
 
@@ -62,6 +62,7 @@ class LibraryCatalog(Catalog):
         recent: Callable[[], Sequence[str]] = tuple,
         find_demo_file: Callable[[], Path | None] = find_demo,
         *,
+        own: Path | None = None,
         stores: Sequence[str] = (),
         places: Places | None = None,
         cache: Path | None = None,
@@ -69,6 +70,7 @@ class LibraryCatalog(Catalog):
     ) -> None:
         self._kept = kept
         self._folders = tuple(folders)
+        self._own = own
         self._recent = recent
         self._find_demo = find_demo_file
         self._stores = tuple(stores)
@@ -76,6 +78,11 @@ class LibraryCatalog(Catalog):
         self._facts = FileFactsCache(cache)
         self._searching = Lock()
         self._view = LibraryView()
+        self._searched_at = float("-inf")
+
+    def add_folder(self, folder: Path) -> None:
+        """Search another folder from now on."""
+        self._folders = (*self._folders, folder)
         self._searched_at = float("-inf")
 
     @property
@@ -121,7 +128,7 @@ class LibraryCatalog(Catalog):
             search = Search(
                 places=self._places,
                 stores=self._stores,
-                folders=self._folders,
+                folders=[*self._folders, *([self._own] if self._own is not None and self._own.is_dir() else [])],
                 demo=self._find_demo(),
                 recent=[str(absolute(path)) for path in self._recent()],
                 facts=self._facts,

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from workbench.core.errors import TargetError
-from workbench.core.models import ModelEntry, Place
+from workbench.core.models import DEMO, ModelEntry, Place
 from workbench.core.sharing import Removal
 from workbench.library.folders import model_file
 from workbench.library.huggingface import HUGGING_FACE, REPOSITORY_PREFIX
@@ -16,7 +16,6 @@ from workbench.library.llamacpp import LLAMA_CPP
 from workbench.library.lmstudio import LM_STUDIO
 from workbench.library.ollama import OLLAMA
 from workbench.library.pull.part import PART_SUFFIX, record_path
-from workbench.library.search import DEMO
 
 TITLES = {
     HUGGING_FACE: "the cache of Hugging Face",

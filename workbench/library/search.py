@@ -14,7 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 from threading import Event, Thread
 
-from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
+from workbench.core.models import DEMO, LibraryView, ModelEntry, Place, ScanProblem
 from workbench.library.facts_process import FactsProcess
 from workbench.library.file_facts import FileFacts, FileFactsCache
 from workbench.library.folders import Finding, Found, find_in_folders, found_in, mode_of, model_file, read_each
@@ -25,7 +25,6 @@ from workbench.library.merge import Described, described, merged
 from workbench.library.ollama import OLLAMA, find_ollama
 from workbench.library.places import Places
 
-DEMO = "demo"
 RECENT = "recent"
 READERS = 4
 """Files read at once: a disk serves several faster, and more threads would only wait for the GIL."""

@@ -13,7 +13,7 @@ from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
-from textual.events import Event
+from textual.events import Event, Key
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
@@ -21,14 +21,13 @@ from textual.worker import Worker
 from typing_extensions import override
 
 from workbench.core.gc_tuning import collect_from_now
-from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
 from workbench.ui._compat import KeptStylesheet, prompt_driver
 from workbench.ui.bindings import APP_BINDINGS, KeyNames
 from workbench.ui.chat.screen import ChatScreen
 from workbench.ui.jobs.background import Background
 from workbench.ui.jobs.experiments import NEIGHBOURS, PALETTE, make_experiment
-from workbench.ui.keys import as_text, spoken
+from workbench.ui.keys import MovedKeys, as_text, spoken
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.machine.monitor import MachineMonitor
 from workbench.ui.services import Services
@@ -84,6 +83,7 @@ class WorkbenchApp(App[None]):
         self.services = services
         self.workspace = Workspace(services, lambda error: self.chat.report_journal_error(error), clocks)
         self._interrupted_at = float("-inf")
+        self._moved = MovedKeys(partial(self.notify, timeout=6))
         self._copier = Copier(self, services.keep_copy)
         self.background = Background(self, services, self.key_for, self._load_in_chat)
         self._experiments: dict[str, Experiment] = {}
@@ -98,12 +98,8 @@ class WorkbenchApp(App[None]):
         self._keys = KeyNames(services.config.keymap)
         if self.theme != wanted:
             theme_problems.append(f"There is no theme {wanted!r}: {self.theme!r} is used.")
-        in_config = [
-            ": ".join([*filter(None, (each.file, f"line {each.line}" if each.line else "")), each.message])
-            for each in services.config_problems
-        ]
         self._problems = {
-            "Parts of the config are ignored": in_config + self._keys.problems(),
+            "Parts of the config are ignored": [*map(str, services.config_problems), *self._keys.problems()],
             "Some themes are ignored": theme_problems,
         }
         self.chat = ChatScreen(services, self.workspace, self.key_for, model, resume, recipe)
@@ -166,6 +162,8 @@ class WorkbenchApp(App[None]):
     # Keys
 
     async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key) and self.screen_stack:
+            self._moved.look(self.screen, event.key)
         await super().on_event(as_text(event))
 
     def get_key_display(self, binding: Binding) -> str:
@@ -186,6 +184,18 @@ class WorkbenchApp(App[None]):
             yield SystemCommand(title, text, partial(self.action_experiment, mode))
         if screen is self.chat:
             yield from self.chat.palette_entries()
+
+    def action_settings(self) -> None:
+        self.chat.settings.open()
+
+    def action_nothing(self, what: str) -> None:
+        """Say that this screen has nothing for a key that works on the others."""
+        self.notify(f"There is nothing to {what} on this screen.", timeout=3)
+
+    def action_log(self) -> None:
+        from workbench.ui.chat.log_pane import toggle_log
+
+        toggle_log(self.screen, self.services.logs)
 
     # Themes
 
@@ -224,7 +234,7 @@ class WorkbenchApp(App[None]):
             self._models = ModelsScreen(self.services, self.workspace, self.key_for)
         self._go_to(self._models, "models")
 
-    def on_models_screen_load(self, event: ModelsScreen.Load | DecisionScreen.Load) -> None:
+    def _on_models_screen_load(self, event: ModelsScreen.Load | DecisionScreen.Load) -> None:
         async def load() -> None:
             if event.values:
                 await self.workspace.change(self.workspace.conversation.system, event.values)
@@ -233,13 +243,13 @@ class WorkbenchApp(App[None]):
         self.action_chat()
         self.run_worker(load(), group="load", exit_on_error=False, description="load a model")
 
-    on_decision_screen_load = on_models_screen_load
+    _on_decision_screen_load = _on_models_screen_load
 
     def _load_in_chat(self, ref: str, label: str) -> None:
         self.action_chat()
         self.chat.loader.load(ref, label)
 
-    def on_race_screen_continue(self, event: RaceScreen.Continue) -> None:
+    def _on_race_screen_continue(self, event: RaceScreen.Continue) -> None:
         from workbench.ui.race.lane_actions import conversation_of
 
         if event.lane.info is not None:
@@ -248,23 +258,9 @@ class WorkbenchApp(App[None]):
 
     # Model files
 
-    def action_inspect_model(self) -> None:
-        from workbench.ui.model_files.screens import inspect_screen
-
-        if (model := self._model_with_file()) is not None:
-            self.push_screen(inspect_screen(self.services, model))
-
     def action_quantize_model(self) -> None:
-        if (model := self._model_with_file()) is not None:
+        if (model := self.chat.model_with_file()) is not None:
             self.background.workshop.choose_type(model)
-
-    def _model_with_file(self) -> ModelEntry | None:
-        model = self.workspace.model
-        if model is None or model.path is None:
-            text = "No model is open." if model is None else "The open model has no file that can be read."
-            self.notify(text, severity="warning", timeout=4)
-            return None
-        return model
 
     def _on_quantize_dialog_wanted(self, event: QuantizeDialog.Wanted) -> None:
         self.background.workshop.begin(event.job, event.model)

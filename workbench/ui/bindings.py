@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # fmt: off
 APP_BINDINGS: list[BindingType] = [
     Binding("ctrl+p", "command_palette", "Palette", id="app.palette", tooltip="Find any action by its name."),
-    Binding("f2", "chat", "Chat", id="app.chat", show=False, tooltip="Go to the chat, and to its prompt."),
+    Binding("f2", "chat", "Chat", id="app.chat", tooltip="Go to the chat, and to its prompt."),
     Binding("f3", "experiment('race')", "Race", id="app.race",
             tooltip="Put one prompt to several models, side by side."),
     Binding("f4", "library", "Models", id="app.models",
@@ -35,7 +35,14 @@ APP_BINDINGS: list[BindingType] = [
             tooltip="Show the quantizations in progress, stop them, and load those that are ready."),
     Binding("f10", "meters", "What is wrong", id="app.meters", show=False,
             tooltip="Show what is wrong with the machine and what to do, and all its meters."),
+    Binding("f6", "settings", "Settings", id="app.settings", show=False,
+            tooltip="Change the settings: system prompt, sampling, memory."),
+    Binding("f7", "nothing('export')", "Export", id="app.export", show=False,
+            tooltip="Write what the screen shows to a file."),
     Binding("f8", "themes", "Theme", id="app.themes", show=False, tooltip="Choose another theme."),
+    Binding("f9", "nothing('run')", "Run", id="app.run", show=False,
+            tooltip="Run what the screen is for, or load the model again."),
+    Binding("f12", "log", "Log", id="app.log", show=False, tooltip="Show or hide the log of the workers."),
     Binding("ctrl+c", "interrupt", "Stop, copy or quit", id="app.interrupt", show=False, priority=True,
             tooltip="Copy the selection, else stop what runs. Pressed twice, quit."),
     Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True, tooltip="End the program."),
@@ -71,6 +78,7 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.lens.screen import LensScreen
     from workbench.ui.lens.text import LensText
     from workbench.ui.model_files.pages_screen import PagesScreen
+    from workbench.ui.models.keys import WHAT_IF
     from workbench.ui.models.screen import ModelsScreen
     from workbench.ui.pull.screen import PullScreen
     from workbench.ui.quality.screen import QualityScreen
@@ -94,6 +102,7 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("Quality over a text", QualityScreen.BINDINGS),
         KeyGroup.of("Models of this machine", ModelsScreen.BINDINGS),
         KeyGroup.of("Getting models", PullScreen.BINDINGS),
+        KeyGroup.of("The panel of a model: what if", WHAT_IF),
         KeyGroup.of("Choosing a model", ModelPicker.BINDINGS),
         KeyGroup.of("The stored sessions", SessionRows.OWN_BINDINGS),
         KeyGroup.of("Editing a message", EditArea.BINDINGS),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from unicodedata import category
 
 from textual.binding import Binding, BindingType
 from textual.events import Event, Key, Paste
+from textual.screen import Screen
+from textual.widgets import Input, TextArea
 
 from workbench.core.errors import did_you_mean
 from workbench.ui.kit.sanitize import clean
@@ -30,6 +32,43 @@ class KeyGroup:
         return cls(title, own, everywhere)
 
 
+MEANINGS: Mapping[str, frozenset[str]] = {
+    key: frozenset(names.split(", "))
+    for key, names in {
+        "f1": "Help",
+        "f2": "Chat",
+        "f3": "Race",
+        "f4": "Models",
+        "f5": "Bench",
+        "f6": "Settings, Done",
+        "f7": "Export, Save as defaults",
+        "f8": "Theme",
+        "f9": "Run, Reload, Reload now",
+        "f10": "What is wrong",
+        "f11": "Evals",
+        "f12": "Log",
+        "ctrl+o": "Model, Add lane, Add model",
+        "ctrl+r": "Sessions, Earlier, Default",
+        "j": "Down, Next",
+        "k": "Up, Previous",
+        "g": "Top",
+        "G": "End",
+        "slash": "Search",
+        "s": "Sort",
+        "S": "Reverse",
+        "f": "Filter",
+        "space": "Mark, Fold, Page down, Show all",
+        "d": "Delete",
+        "n": "Next",
+        "p": "Previous",
+        "x": "Remove, Stop",
+        "y": "Copy, Copy path, Yes",
+        "question_mark": "Help",
+    }.items()
+}
+"""What a key does, wherever it does anything: the names that its bindings may have."""
+
+
 def keys_of(binding: Binding, keymap: Mapping[str, str]) -> list[str]:
     """The keys of a binding under a keymap."""
     text = keymap.get(binding.id or "", binding.key)
@@ -49,6 +88,10 @@ _NAMES = {
     "equals_sign": "=",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
+    "number_sign": "#",
+    "right_curly_bracket": "}",
+    "exclamation_mark": "!",
+    "question_mark": "?",
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "up": "↑",
@@ -97,3 +140,39 @@ def keymap_problems(groups: Sequence[KeyGroup], keymap: Mapping[str, str]) -> li
                 if other.id != binding.id and moved:
                     problems.append(f"Keymap: {key!r} is used by {other.id!r} and by {binding.id!r}.")
     return list(dict.fromkeys(problems))
+
+
+_WHAT_IF = "Keys that try other settings work in the panel now: Tab goes there."
+MOVED: Mapping[str, Mapping[str, str]] = {
+    "race": {"f9": "One after the other, or side by side: in the settings now (F6)."},
+    "models": {
+        **dict.fromkeys(("left_square_bracket", "right_square_bracket", "plus", "minus", "v", "a", "b", "i"), _WHAT_IF),
+        "x": _WHAT_IF,
+        "n": _WHAT_IF,
+        "p": "Places that could not be read: ! now.",
+    },
+    "LaneScroll": {"d": "Word by word: w now.", "s": "Stop this lane: t now."},
+    "AnswerTurn": {"g": "Continue: c now.", "p": "Replay: v now.", "l": "Lens: L now."},
+    "SessionRows": {"n": "Name: e now.", "p": "Keep above the others: t now."},
+    "PagesScreen": {"r": "Reverse the order: S now."},
+}
+"""What is said about a key, by the screen, or by the widget that has the focus."""
+
+
+class MovedKeys:
+    """Says once about each key that it has another meaning now."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def look(self, screen: Screen[object], key: str) -> None:
+        """Say where the action is that a pressed key once had."""
+        focused = screen.focused
+        if isinstance(focused, Input | TextArea) and len(key) == 1:
+            return
+        for place in (screen.id or "", type(screen).__name__, type(focused).__name__):
+            text = MOVED.get(place, {}).get(key, "")
+            if text and text not in self._said and type(focused).__name__ != "FitPanel":
+                self._said.add(text)
+                self._say(text)

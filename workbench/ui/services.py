@@ -70,6 +70,13 @@ class Services:
     session_text: Callable[[Session, ExportFormat], str]
     """Writes a session in a format. Raises WorkbenchError where the format cannot hold one of its values."""
     kept: KeptSettings
+    config_path: Path = Path("config.toml")
+    """The config file."""
+    add_folder: Callable[[Path], Sequence[str]] = lambda _folder: ()
+    """Adds a folder to those that are searched for models, here and in the config; returns as `save_config`.
+
+    Raises ConfigError.
+    """
     no_model_hint: str = ""
     """How to get a model, where none is named and none is found."""
     check_format: Callable[[str, bool], object] = lambda _value, _exact: None

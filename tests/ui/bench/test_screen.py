@@ -110,6 +110,12 @@ async def add_model(pilot: Pilot[None], name: str) -> None:
 # The screen
 
 
+async def kind(pilot: Pilot[None], index: int) -> None:
+    """Choose a kind of run, counted from the first."""
+    await pilot.press("f6", "home", *["down"] * index, "enter")
+    await settle(pilot)
+
+
 async def test_the_model_of_the_chat_is_measured_with_enter(
     host: ScriptedHost, clock: FakeClock, bench: FakeBench
 ) -> None:
@@ -240,7 +246,8 @@ async def test_a_against_b_and_ten_more(host: ScriptedHost, clock: FakeClock) ->
     bench = FakeBench(FakeBencher(seconds))
     bench.watch.conditions = [Conditions(others_percent=50.0, others_s=3.0)]
     async with bench_on(host, clock, bench=bench) as (app, pilot):
-        await pilot.press("f6", "f9")
+        await kind(pilot, 1)
+        await pilot.press("f9")
         await settle(pilot)
         assert "Add a second model" in hint(app)
         await add_model(pilot, "qwen")
@@ -264,7 +271,8 @@ async def test_a_against_b_and_ten_more(host: ScriptedHost, clock: FakeClock) ->
 
 async def test_sequences(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
     async with bench_on(host, clock, bench=bench) as (app, pilot):
-        await pilot.press("f6", "f6", "f9")
+        await kind(pilot, 2)
+        await pilot.press("f9")
         await settle(pilot)
         assert [one.case.test.sequences for one in bench.bench_runs.records[0].results] == [1, 2, 4, 8]
         assert "x8" in seen(app)
@@ -273,7 +281,7 @@ async def test_sequences(host: ScriptedHost, clock: FakeClock, bench: FakeBench)
 
 async def test_latency(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
     async with bench_on(host, clock, bench=bench) as (app, pilot):
-        await pilot.press("f6", "f6", "f6")
+        await kind(pilot, 3)
         put(app, "felt", "32,64")
         put(app, "n_gen", "4")
         put(app, "cache", "yes")
@@ -382,9 +390,7 @@ SERVER = "http://127.0.0.1:8000"
 
 async def go_under_load(pilot: Pilot[None]) -> None:
     await go(pilot)
-    for _ in range(4):
-        await pilot.press("f6")
-    await settle(pilot)
+    await kind(pilot, 4)
 
 
 async def test_a_server_is_put_under_load(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:

@@ -156,12 +156,12 @@ async def test_a_truncated_answer_continues(host: ScriptedHost, clock: FakeClock
         clock.release()
         beginning = turns(app)[-1]
         assert "first answer".startswith(beginning)
-        await press(pilot, beginning, "g")
+        await press(pilot, beginning, "c")
         request = host.opened[0].requests[-1]
         assert request.continues
         assert [message.content for message in request.messages] == ["why", beginning]
         assert turns(app) == ["why", f"{beginning}second answer"]
-        await press(pilot, f"{beginning}second answer", "g")
+        await press(pilot, f"{beginning}second answer", "c")
         assert "Only a truncated answer" in shown(app)
         await pilot.press("u")
         await settle(pilot)
@@ -236,7 +236,7 @@ async def test_while_an_answer_is_written_nothing_else_changes(host: ScriptedHos
         await pilot.press(*"two", "enter")
         await until(pilot, lambda: writing(app))
         focus(app, "first answer")
-        for key in ("r", "e", "g", "d", "u", "left", "p"):
+        for key in ("r", "e", "c", "d", "u", "left", "v"):
             await pilot.press(key)
             await pilot.pause()
             assert app.screen is app.chat, key
@@ -317,7 +317,7 @@ async def test_a_resumed_session_keeps_its_branches(host: ScriptedHost, clock: F
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         assert turns(app)[:2] == ["q", "b cut"]
-        assert "g continues it" in turns(app)[2]
+        assert "c continues it" in turns(app)[2]
         await press(pilot, "b cut", "left")
         assert turns(app) == ["q", "a"]
         await ask(pilot, "more")
@@ -339,7 +339,7 @@ async def test_an_answer_is_replayed(host: ScriptedHost, clock: FakeClock, monke
 
         with monkeypatch.context() as patch:
             patch.setattr("workbench.ui.chat.branch_actions.pause", watch)
-            await press(pilot, "first answer", "p")
+            await press(pilot, "first answer", "v")
         assert any("first" in state and "first answer" in state for state in seen)
         assert turns(app) == ["why", "first answer"]
 
@@ -389,7 +389,7 @@ def app_with(scripts: Sequence[Script], make: MakeHost, clock: FakeClock) -> Wor
     return app_on(make([ScriptedModel(entry, tuple(scripts), NO_DELAY)]), clock, "tiny")
 
 
-@pytest.mark.parametrize("key", ["r", "g"])
+@pytest.mark.parametrize("key", ["r", "c"])
 @pytest.mark.parametrize("again", [1, 2])
 async def test_why_nothing_was_added_stays_on_the_screen(
     make_host: MakeHost, clock: FakeClock, key: str, again: int
@@ -419,7 +419,7 @@ async def test_a_failure_after_the_first_words_is_shown_below_the_new_branch(
 THOUGHTS = Script((), reasoning=("hm", "so"), finish="length")
 
 
-@pytest.mark.parametrize("key", ["r", "g"])
+@pytest.mark.parametrize("key", ["r", "c"])
 @pytest.mark.parametrize("size", [(120, 36), (80, 24)])
 @pytest.mark.parametrize("first", [CUT, THOUGHTS], ids=["text", "thoughts"])
 @pytest.mark.parametrize("fail_at", [0, 1])
@@ -458,7 +458,7 @@ async def test_the_failure_of_an_edited_question_is_shown(make_host: MakeHost, c
         assert turns(app) == ["whyx", "", NOTICE]
 
 
-@pytest.mark.parametrize("key", ["r", "g"])
+@pytest.mark.parametrize("key", ["r", "c"])
 async def test_an_answer_that_adds_nothing_says_so(make_host: MakeHost, clock: FakeClock, key: str) -> None:
     app = app_with([CUT, Script(())], make_host, clock)
     async with app.run_test(size=(120, 36)) as pilot:

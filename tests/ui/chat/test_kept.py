@@ -101,7 +101,7 @@ async def test_for_the_model_of_a_server_the_settings_say_what_is_not_sent(clock
         fields = {field.parameter.name: str(field.note.content) for field in app.screen.query(ParameterField)}
         assert fields["temperature"] == "not sent: the server decides"
         assert fields["top_k"] == "this chat · default 40"
-        assert fields["seed"] == "random each time"
-        assert fields["num_ctx"] == "automatic"
+        assert fields["seed"] == "random each time · default"
+        assert fields["num_ctx"] == "automatic · default"
         await pilot.press("down", "down", "up")
         assert app.focused is app.screen.query_one("#field-top_k", ParameterField).input

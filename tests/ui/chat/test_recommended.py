@@ -47,7 +47,7 @@ async def test_it_is_used_and_every_value_says_where_it_comes_from(host: Scripte
         assert notes["top_k"] == "author · default 40"
         assert notes["top_p"] == "config · default 0.9"
         assert notes["min_p"] == "this chat · default 0"
-        assert notes["seed"] == "random each time"
+        assert notes["seed"] == "random each time · default"
 
 
 async def test_another_model_does_not_inherit_it(host: ScriptedHost, clock: FakeClock) -> None:

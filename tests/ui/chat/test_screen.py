@@ -7,12 +7,26 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from tests.ui.fakes import ANSWER, FakeClock, FakePrompts, FakeStore, app_on, settle, shown, turns, until, writing
+from tests.ui.fakes import (
+    ANSWER,
+    FakeClock,
+    FakeConfigFile,
+    FakePrompts,
+    FakeStore,
+    app_on,
+    settle,
+    shown,
+    turns,
+    until,
+    writing,
+)
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
+from workbench.ui.dialogs.parameter_field import ParameterField
 from workbench.ui.prompt.pastes import summary
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.transcript.answer import AnswerTurn
@@ -417,3 +431,54 @@ async def test_the_panel_folds_to_a_strip_when_the_window_shrinks(host: Scripted
         assert app.chat.view.panel.display
         assert "CONTEXT" in shown(app)
         assert not app.chat.view.strip.display
+
+
+async def test_a_full_context_says_what_to_press_and_the_settings_have_it(clock: FakeClock) -> None:
+    entry = ModelEntry("tiny", "tiny", "Q4_0", "/m/tiny.gguf")
+    host = ScriptedHost([ScriptedModel(entry, (Script.of("word " * 90),))], clock=clock, sleep=clock.sleep)
+    save = FakeConfigFile()
+    app = app_on(host, clock, "tiny", config=Config(load=LoadSettings(num_ctx=64)), save=save)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        assert "The context is full." in shown(app)
+        assert "F6: a longer context" in shown(app)
+        await pilot.press("f6")
+        await settle(pilot)
+        field = app.screen.query_one("#field-when_context_full", ParameterField)
+        field.input.value = "drop_oldest"
+        await pilot.press("f7")
+        await settle(pilot)
+        assert app.workspace.conversation.when_context_full == "drop_oldest"
+        assert save.saved[0]["when_context_full"] == "drop_oldest"
+
+
+async def test_up_and_down_go_through_the_settings_also_out_of_the_system_prompt(
+    host: ScriptedHost, clock: FakeClock
+) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await settle(pilot)
+        await pilot.press("f6")
+        await settle(pilot)
+        count = len(app.screen.query(ParameterField))
+        await pilot.press("up")
+        assert app.focused is app.screen.query_one("#settings-system")
+        seen = set()
+        for _ in range(count):
+            await pilot.press("down")
+            seen.add(app.focused)
+        assert len(seen) == count
+
+
+async def test_a_pasted_chip_says_its_tokens_against_the_room_that_is_left(
+    host: ScriptedHost, clock: FakeClock
+) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        app.chat.prompt.post_message(events.Paste("word " * 400))
+        await settle(pilot)
+        await until(pilot, lambda: "that are left in the context" in shown(app))
+        assert "With the paste" in shown(app)

@@ -118,7 +118,8 @@ async def test_an_evaluation_from_the_pack_to_the_export(host: ScriptedHost, clo
         await pilot.press("enter")
         await settle(pilot)
         assert ", kept." in seen(app)
-        await pilot.press("delete", "f6")
+        await pilot.press("delete", "f6", "down", "enter")
+        await settle(pilot)
         assert "3 samples each" in seen(app)
 
 

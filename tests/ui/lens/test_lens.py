@@ -46,7 +46,7 @@ async def test_an_answer_is_looked_at_and_goes_on_from_an_alternative(host: Scri
         await settle(pilot)
         host.opened[0].capabilities = Capabilities(score=True)
         next(turn for turn in app.query(TurnLines) if turn.text == ANSWER).focus()
-        await pilot.press("l")
+        await pilot.press("L")
         await settle(pilot)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, LensScreen) and "mean KLD" in shown(app))
@@ -90,7 +90,7 @@ async def test_a_server_has_no_lens(clock: FakeClock) -> None:
         await pilot.press(*"why", "enter")
         await settle(pilot)
         next(turn for turn in app.query(TurnLines) if turn.text == ANSWER).focus()
-        await pilot.press("l")
+        await pilot.press("L")
         await settle(pilot)
         assert "The lens needs a model file" in shown(app)
 

@@ -113,7 +113,7 @@ async def test_searching_and_sorting_tensors(opened, demo_path):
         assert not screen.search.has_class("-open")
         await pilot.press("s", "s", "s")
         assert "token_embd.weight" in visible_text(screen.rows).split("\n")[1]
-        await pilot.press("r")
+        await pilot.press("S")
         assert "norm.weight" in visible_text(screen.rows).split("\n")[1]
         await pilot.click(screen.rows, offset=(3, 0))
         assert "blk.0." in visible_text(screen.rows).split("\n")[1]
@@ -182,7 +182,7 @@ async def test_a_file_that_cannot_be_read(opened, demo_path, tmp_path, kind):
     async with opened(lambda services: inspect_screen(services, model)) as (pilot, screen):
         said = {"truncated": "incomplete", "random": "not a GGUF", "missing": "no such file", "no file": "no file"}
         assert said[kind] in visible_text(screen.rows)
-        await pilot.press("1", "tab", "slash", "s", "r", "y", "enter", "escape")
+        await pilot.press("1", "tab", "slash", "s", "S", "y", "enter", "escape")
         await settle(pilot)
         assert pilot.app.screen is pilot.app.chat
 

@@ -107,15 +107,15 @@ async def test_the_keys_of_the_queue(registry) -> None:
         at.app.screen.ask("maker/Tiny-GGUF")
         await at.press("enter", "down", "enter", "tab")
         first, second = at.queue.jobs
-        await at.press("p")
+        await at.press("h")
         assert (first.state, second.state) == ("paused", "running")
         await at.press("J")
         assert at.queue.jobs == (second, first)
-        await at.press("p")
+        await at.press("h")
         assert first.state == "waiting"
-        await at.press("P")
+        await at.press("H")
         assert {job.state for job in at.queue.jobs} == {"paused"}
-        await at.press("P")
+        await at.press("H")
         assert at.queue.is_busy
         await at.press("x")
         assert at.queue.jobs == (second,)

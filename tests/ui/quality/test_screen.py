@@ -93,7 +93,8 @@ async def test_escape_keeps_what_is_done(host: ScriptedHost, clock: FakeClock, t
         (record,) = screen._shown
         assert record.interrupted
         assert record.scored == record.scored_of_chunk
-        await pilot.press("f6")
+        await pilot.press("f6", "down", "enter")
+        await settle(pilot)
         assert "depth 4,096" in seen(app)
         await pilot.press("f9")
         await until(pilot, lambda: "one chunk needs 4,608" in seen(app))

@@ -388,12 +388,12 @@ async def test_the_differences_are_gone_through(host: ScriptedHost, clock: FakeC
     async with race_on(host, clock) as (app, pilot):
         column = list(race_of(app).query(LaneColumn))[2]
         column.scroll.focus()
-        await pilot.press("d")
+        await pilot.press("w")
         await settle(pilot)
         styles = {span.style for line in column.text.lines for span in line.spans}
         assert {"lane--added", "lane--missing"} <= styles
         assert column.text.differences
-        await pilot.press("n", "p", "d")
+        await pilot.press("n", "p", "w")
         await settle(pilot)
         assert not any(span.style == "lane--added" for line in column.text.lines for span in line.spans)
 
@@ -493,7 +493,9 @@ async def test_what_does_not_fit_together_is_said(host: ScriptedHost, clock: Fak
 async def test_greedy_solo_and_a_new_race(host: ScriptedHost, clock: FakeClock) -> None:
     async with race_on(host, clock) as (app, pilot):
         assert host.opened[-1].requests[-1].sampling.temperature == 0.0
-        await pilot.press("f6", "f9", "ctrl+t")
+        await pilot.press("f6", "down", "enter")
+        await settle(pilot)
+        await pilot.press("f6", "end", "up", "enter", "ctrl+t")
         await settle(pilot)
         assert "sampled, one seed for all · solo" in seen(app)
         await pilot.press("ctrl+n")

@@ -94,10 +94,10 @@ async def test_rename_pin_delete_and_restore(host: ScriptedHost, clock: FakeCloc
         await settle(pilot)
         await pilot.press("ctrl+r")
         await settle(pilot)
-        await pilot.press("down", "j", "p")
+        await pilot.press("down", "j", "t")
         await settle(pilot)
         assert rows(app)[0].startswith("▲ Write a poem")
-        await pilot.press("g", "n", "ctrl+a", "ctrl+k", *"Poetry", "enter")
+        await pilot.press("g", "e", "ctrl+a", "ctrl+k", *"Poetry", "enter")
         await settle(pilot)
         assert store.stored["b"].name == "Poetry"
         assert rows(app)[0].startswith("▲ Poetry")
@@ -166,7 +166,7 @@ async def test_the_session_that_is_open(host: ScriptedHost, clock: FakeClock, st
         await pilot.press("down", "d")
         await settle(pilot)
         assert "is open" in state(app)
-        await pilot.press("n", "end", "!", "enter")
+        await pilot.press("e", "end", "!", "enter")
         await settle(pilot)
         assert app.workspace.conversation.name == "Why is the sky blue?!"
         await pilot.press("enter")

@@ -70,7 +70,7 @@ class BenchModelRows(Rows):
 
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("delete,backspace", "remove", "Remove", id="bench.remove",
+        Binding("x,delete,backspace", "remove", "Remove", id="bench.remove",
                 tooltip="Remove the selected model from the list."),
     ]
     # fmt: on

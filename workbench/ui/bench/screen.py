@@ -20,12 +20,13 @@ from workbench.lab.bench.grid import PlanError
 from workbench.lab.bench.plan import BenchPlan
 from workbench.lab.bench.record import BenchRecord, Kind
 from workbench.lab.bench.text import FORMS
-from workbench.ui.bench.fields import KINDS, plan_of
+from workbench.ui.bench.fields import KIND_NAMES, KINDS, plan_of
 from workbench.ui.bench.form import BenchForm, BenchLines, BenchModelRows, KindBar
 from workbench.ui.bench.models import BenchModels
 from workbench.ui.bench.results import BenchResults
 from workbench.ui.bench.runner import BenchRunner
 from workbench.ui.bench.summary import job_text, plan_lines, progress_line
+from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
@@ -53,11 +54,11 @@ class BenchScreen(Screen[None]):
     AUTO_FOCUS = ""
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f9", "start", "Start", id="bench.start", tooltip="Start the measurement; so does Enter in a field."),
+        Binding("f9", "start", "Run", id="bench.start", tooltip="Start the measurement; so does Enter in a field."),
         Binding("escape", "stop", "Stop", id="bench.stop",
                 tooltip="Stop and keep the results so far; when nothing runs, go back to the fields."),
-        Binding("f6", "kind", "Kind", id="bench.kind",
-                tooltip="Change the kind of run: tests, A against B, sequences, latency, a server under load."),
+        Binding("f6", "settings", "Settings", id="bench.settings",
+                tooltip="Choose the kind of run: tests, A against B, sequences, latency, a server under load."),
         Binding("ctrl+o", "add", "Add model", id="bench.add", tooltip="Add another model."),
         Binding("ctrl+t", "more", "Ten more", id="bench.more", tooltip="Add ten pairs to the comparison."),
         Binding("tab", "turn", "Results", id="bench.turn", tooltip="Go from the fields to the results and back."),
@@ -176,8 +177,12 @@ class BenchScreen(Screen[None]):
 
     # The form
 
-    def action_kind(self) -> None:
-        self._go_to_kind(KindBar.Wanted(KINDS[(KINDS.index(self._kind) + 1) % len(KINDS)]))
+    def action_settings(self) -> None:
+        names = [KIND_NAMES[kind] for kind in KINDS]
+        kind = ScreenSetting(
+            names, KINDS.index(self._kind), lambda index: self._go_to_kind(KindBar.Wanted(KINDS[index]))
+        )
+        choose_settings(self, "Settings of the bench", kind)
 
     @on(KindBar.Wanted)
     def _go_to_kind(self, event: KindBar.Wanted) -> None:
@@ -259,6 +264,9 @@ class BenchScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return self._kind == "pairs" if action == "more" else True
 
+    def escape_label(self) -> str:
+        return "Stop" if self.running else "Fields" if self.results.has_focus_within else ""
+
     def action_stop(self) -> None:
         if self._runner.job is not None and self.running:
             self._runner.job.stop()
@@ -306,4 +314,5 @@ class BenchScreen(Screen[None]):
         await self._runner.leave()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        self.refresh_bindings()
         report_worker_error(event, lambda text: self.say(text, 8.0))

@@ -9,6 +9,7 @@ from textual.worker import Worker
 
 from workbench.core.answer import Outcome
 from workbench.core.engine import Engine
+from workbench.core.errors import ContextFullError
 from workbench.core.tree import Node
 from workbench.ui.chat.view import ChatView
 from workbench.ui.transcript.answer import AnswerTurn
@@ -166,6 +167,10 @@ class ChatAnswers:
         if outcome.dropped:
             count = f"{outcome.dropped} of the oldest messages were left out"
             view.add(Notice(f"The context is full: {count}.", "A longer context length keeps them.", "warning"))
+        if outcome.reason == "context" or isinstance(outcome.error, ContextFullError):
+            more, new = view.key_for("app.settings"), view.key_for("chat.new")
+            hint = f"{more}: a longer context (num_ctx), or the oldest turns left out (when full). {new}: a new chat."
+            view.add(Notice("The context is full.", hint, "warning"))
         if outcome.notice:
             view.add(Notice(outcome.notice, severity="warning"))
         if outcome.error is not None:

@@ -8,10 +8,12 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.getters import query_one
+from textual.screen import Screen
 
 from workbench.core.logbook import LogBook, LogLine
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
+from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.lines import Lines
 
 SHOWN_LINES = 1_000
@@ -50,6 +52,14 @@ class LogPane(VerticalScroll):
             self.text.set_lines(lines[-SHOWN_LINES:])
         elif not self._last:
             self.text.set_lines([styled(("Nothing was logged yet.", "log--debug"))])
+
+
+def toggle_log(screen: Screen[object], logs: LogBook) -> None:
+    """Show the log above the keys of a screen, or hide it."""
+    if panes := screen.query(LogPane):
+        panes.remove()
+    elif bars := screen.query_children(KeyBar):
+        screen.mount(LogPane(logs), before=bars.first())
 
 
 def _line(line: LogLine) -> Content:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.errors import WorkbenchError
 from workbench.core.prompt_text import PromptText
 from workbench.ui.chat.answers import ChatAnswers
@@ -13,6 +15,8 @@ from workbench.ui.chat.commands import CommandLine, candidates, plain_message, r
 from workbench.ui.chat.view import ChatView
 from workbench.ui.prompt.completion import Candidate
 
+CHARACTERS_PER_TOKEN = 4
+"""Roughly, where nobody counts."""
 DRAFT_SECONDS = 0.5
 """How long after a key the text in the prompt is written to disk."""
 
@@ -32,6 +36,8 @@ class PromptInput:
         """The command that runs; empty where none does."""
         self._keeps = True
         """Whether the last text could be stored."""
+        self._chips = 0
+        """The pastes in the prompt."""
         self._model_names: Sequence[str] = ()
         """The completions of `/load`; empty until they are needed."""
 
@@ -117,6 +123,29 @@ class PromptInput:
         """Complete the changed text, and keep it soon."""
         self._draft_timer.resume()
         self._suggest()
+        chips = self._prompt.pastes.chips(self._prompt.text)
+        if len(chips) > self._chips:
+            self._view.run(self._weigh(), "weigh", "count the tokens of a paste", exclusive=True)
+        self._chips = len(chips)
+
+    async def _weigh(self) -> None:
+        """Say how many tokens the prompt with its pastes has, against the room that is left in the context."""
+        engine, text = self._view.workspace.engine, self._prompt.full_text
+        if engine is None:
+            return
+        try:
+            count = len(await engine.tokens(Request(messages=(Message("user", text),))))
+            tokens = f"{count:,}"
+        except WorkbenchError:
+            count = len(text) // CHARACTERS_PER_TOKEN
+            tokens = f"about {count:,}"
+        used, size, _ = self._view.workspace.readings().context
+        if size is None:
+            self._view.status.say(f"With the paste the prompt has {tokens} tokens.", 8.0)
+            return
+        left = max(0, size - (used or 0))
+        more = f": too long; {self._view.key_for('app.settings')} gives a longer context" if count > left else ""
+        self._view.status.say(f"With the paste {tokens} tokens, of {left:,} that are left in the context{more}.", 8.0)
 
     def _suggest(self) -> None:
         text = self._prompt.text

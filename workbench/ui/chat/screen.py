@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult, SystemCommand
@@ -14,7 +14,8 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker
 
-from workbench.core.errors import FormatError, SessionError, WorkbenchError
+from workbench.core.errors import SessionError
+from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.branch_actions import BranchActions
@@ -22,6 +23,7 @@ from workbench.ui.chat.commands import COMMANDS, CommandLine
 from workbench.ui.chat.model_loading import ModelLoader
 from workbench.ui.chat.prompt_input import PromptInput
 from workbench.ui.chat.session_actions import SessionActions
+from workbench.ui.chat.settings_actions import SettingsActions
 from workbench.ui.chat.view import ChatView
 from workbench.ui.chat.welcome import ResumeOffer
 from workbench.ui.prompt.prompt import Prompt
@@ -30,9 +32,6 @@ from workbench.ui.transcript.notice import Notice
 from workbench.ui.transcript.turns import TurnAction, TurnLines
 from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import NOTHING, Workspace
-
-if TYPE_CHECKING:
-    from workbench.ui.dialogs.settings import Settings
 
 # The dialogs are imported when they are opened: the first paint does not wait for them.
 LEAVE_SECONDS = 2.0
@@ -74,8 +73,10 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+o", "models", "Model", id="chat.models", tooltip="Choose another model for this conversation."),
         Binding("ctrl+l", "cycle", "Quant", id="chat.cycle",
                 tooltip="Swap to the next quantization of this model; the conversation continues with it."),
-        Binding("f6", "settings", "Settings", id="chat.settings", tooltip="Change system prompt and parameters."),
+        Binding("f6", "app.settings", "Settings", id="chat.settings", tooltip="Change system prompt and parameters."),
         Binding("f7", "export", "Export", id="chat.export", tooltip="Write the conversation to a Modelfile or a text."),
+        Binding("shift+tab,ctrl+up", "messages", "Messages", id="chat.messages",
+                tooltip="Enter the last message, whose keys then work; Esc goes back to the prompt."),
         Binding("f9", "reload", "Reload", id="chat.reload", tooltip="Load the model again with the current settings."),
         Binding("ctrl+n", "new", "New chat", id="chat.new", tooltip="Begin a new conversation; this one is stored."),
         Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold the thoughts of models."),
@@ -83,9 +84,6 @@ class ChatScreen(Screen[None]):
                 tooltip="End the thoughts of the answer that is being written."),
         Binding("ctrl+r", "resume", "Sessions", id="chat.resume", show=False,
                 tooltip="Resume the interrupted session that is offered, else show all stored sessions."),
-        Binding("shift+tab,ctrl+up", "messages", "Messages", id="chat.messages",
-                tooltip="Enter the last message, whose keys then work; Esc goes back to the prompt."),
-        Binding("f12", "log", "Log", id="chat.log", show=False, tooltip="Show or hide the log of the workers."),
     ]
     # fmt: on
 
@@ -109,6 +107,7 @@ class ChatScreen(Screen[None]):
         self.loader = ModelLoader(view, self.answers)
         self.branches = BranchActions(view, self.answers)
         self.sessions = SessionActions(view, self.answers, self.loader)
+        self.settings = SettingsActions(view, self.loader)
         self.input = PromptInput(view, self.answers, self._run_command)
 
     def compose(self) -> ComposeResult:
@@ -117,7 +116,9 @@ class ChatScreen(Screen[None]):
     def on_mount(self) -> None:
         self.view.start()
         self.input.start()
-        self.view.welcome("" if self._first[0] else self._services.no_model_hint)
+        model, session, _ = self._first
+        hint = "" if model else self._services.no_model_hint
+        self.view.welcome(hint, without_model=not model and not session)
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -142,6 +143,7 @@ class ChatScreen(Screen[None]):
         self.prompt.take_key(event)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        self.refresh_bindings()
         report_worker_error(event, lambda text: self.view.add(Notice(text)))
 
     @on(Prompt.Submitted)
@@ -180,6 +182,13 @@ class ChatScreen(Screen[None]):
 
     # Actions
 
+    def escape_label(self) -> str:
+        if self.view.busy or self.view.replaying:
+            return "Stop"
+        if self.sessions.offers or self.status.has_alarm:
+            return "Not now" if self.sessions.offers else "Hide"
+        return "" if self.prompt.has_focus else "Prompt"
+
     def action_stop(self) -> None:
         """Stop what runs; else dismiss an offer or an alarm; else focus the prompt."""
         if self._workspace.stop():
@@ -216,76 +225,27 @@ class ChatScreen(Screen[None]):
     def action_thoughts(self) -> None:
         self.view.think(not self.view.show_thoughts)
 
-    def action_log(self) -> None:
-        self.view.toggle_log()
-
     def action_export(self) -> None:
         from workbench.ui.chat.export_actions import open_export
 
         open_export(self.view)
 
-    def action_settings(self) -> None:
-        from workbench.ui.dialogs.settings import SettingsDialog
+    # The open model
 
-        def taken(settings: Settings | None) -> None:
-            if settings is not None:
-                self.view.run(self._change_settings(settings), "settings", "settings")
+    def action_inspect(self) -> None:
+        from workbench.ui.model_files.screens import inspect_screen
 
-        conversation = self._workspace.conversation
-        engine = self._workspace.engine
-        dialog = SettingsDialog(
-            conversation.system,
-            conversation.sampling,
-            conversation.load,
-            conversation.origins,
-            served=engine is not None and engine.info.measured_by != "engine",
-        )
-        self.app.push_screen(dialog, taken)
+        if (model := self.model_with_file()) is not None:
+            self.app.push_screen(inspect_screen(self._services, model))
 
-    async def _change_settings(self, settings: Settings) -> None:
-        try:
-            await self._workspace.change(settings.system, settings.values)
-        except FormatError as error:
-            self.view.add_error(error)
-        match settings.then:
-            case "save":
-                self._save_defaults()
-            case "reload":
-                self.loader.reload()
-            case "keep" | "forget":
-                await self._keep_for_model(forget=settings.then == "forget")
-        self.view.look()
-
-    def _save_defaults(self) -> None:
-        try:
-            replaced = self._workspace.save_defaults()
-        except WorkbenchError as error:
-            self.view.add_error(error)
-        else:
-            self.status.say("Saved: new conversations begin with these settings.")
-            for text in replaced:
-                self.view.add(Notice(text, severity="warning"))
-
-    async def _keep_for_model(self, *, forget: bool = False) -> None:
-        """Keep the settings of this chat for the open model, or remove what is kept for it."""
-        engine = self._workspace.engine
-        if engine is None:
-            self.status.say("No model is open to keep settings for.")
-            return
-        model = engine.info.model
-        try:
-            if forget:
-                names = await self._workspace.forget_for_model(engine)
-            else:
-                names = self._workspace.keep_for_model(model)
-        except WorkbenchError as error:
-            self.view.add_error(error)
-            return
-        if not names:
-            self.status.say(f"Nothing is kept for {model.name}." if forget else "Nothing was set in this chat.")
-            return
-        self.status.say(f"{'No longer kept' if forget else 'Kept'} for {model.name}: {', '.join(names)}.")
-        self.view.look()
+    def model_with_file(self) -> ModelEntry | None:
+        """The open model, where it has a file; else the user is told."""
+        model = self._workspace.model
+        if model is None or model.path is None:
+            text = "No model is open." if model is None else "The open model has no file that can be read."
+            self.notify(text, severity="warning", timeout=4)
+            return None
+        return model
 
     # Commands and the palette
 
@@ -297,15 +257,15 @@ class ChatScreen(Screen[None]):
             "models": "library",
             **{name: f"experiment('{name}')" for name in ("race", "bench", "evals", "quality")},
             "theme": "themes",
+            "log": "log",
             "keys": "help",
         }
         actions: dict[str, Callable[[], object]] = {
             "clear": self.sessions.new,
             "export": self.action_export,
-            "settings": self.action_settings,
+            "settings": self.settings.open,
             "reload": self.loader.reload,
             "copy": self.branches.copy_answer,
-            "log": self.view.toggle_log,
             "alternatives": partial(self.branches.perform, "record"),
             **{name: partial(self.app.run_action, f"app.{action}") for name, action in program.items()},
         }
@@ -319,7 +279,7 @@ class ChatScreen(Screen[None]):
                 f"{title}  ({self._key_for(name)})", tooltips[name], partial(self.branches.perform, action)
             )
         branches, sessions = self.branches, self.sessions
-        inspect, quantize = (partial(self.app.run_action, f"app.{name}_model") for name in ("inspect", "quantize"))
+        quantize = partial(self.app.run_action, "app.quantize_model")
         # fmt: off
         actions: tuple[tuple[str, str, Callable[[], object]], ...] = (
             ("Sessions", "Show, search and open the stored sessions.", sessions.choose),
@@ -332,10 +292,10 @@ class ChatScreen(Screen[None]):
             ("Copy the last answer", "Copy the last answer to the clipboard.", branches.copy_answer),
             ("Copy the last answer to a file", "Write the last answer to a file.",
              partial(branches.copy_answer, to_file=True)),
-            ("Save the settings as defaults", "Use them for every new conversation.", self._save_defaults),
+            ("Save the settings as defaults", "Use them for every new conversation.", self.settings.save_defaults),
             ("Keep the settings for the model", "Use them whenever this model is loaded.",
-             lambda: self.view.run(self._keep_for_model(), "settings", "settings")),
-            ("Inspect the model", "Show everything in the file of the open model.", inspect),
+             lambda: self.view.run(self.settings.keep_for_model(), "settings", "settings")),
+            ("Inspect the model", "Show everything in the file of the open model.", self.action_inspect),
             ("Quantize the model", "Make another quantization of the open model.", quantize),
         )
         # fmt: on

@@ -84,6 +84,11 @@ class SessionActions:
             self._offer = ResumeOffer(sessions[0], self._view.key_for)
             await self._view.add_above_status(self._offer)
 
+    @property
+    def offers(self) -> bool:
+        """Whether an interrupted session is offered."""
+        return self._offer is not None
+
     def answer_offer(self, *, resume: bool) -> bool:
         """Resume the offered session, or dismiss the offer. Returns whether there is one."""
         if self._offer is None:

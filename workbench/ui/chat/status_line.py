@@ -70,6 +70,10 @@ class StatusLine(Lines):
             self._alarm = None
         self._message.say(self._alarm_line(alarm), ALARM_SECONDS)
 
+    @property
+    def has_alarm(self) -> bool:
+        return self._alarm is not None
+
     def dismiss_alarm(self) -> bool:
         """Dismiss the alarm that is shown. Returns whether there was one."""
         shown, self._alarm = self._alarm is not None, None

@@ -16,7 +16,7 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 from workbench.core.errors import WorkbenchError
 from workbench.ui.chat.stats_panel import StatsView, panel_lines, strip_lines
 from workbench.ui.chat.status_line import StatusLine
-from workbench.ui.chat.welcome import Welcome
+from workbench.ui.chat.welcome import Welcome, ways_to_a_model
 from workbench.ui.prompt.completion import Suggestions
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.services import Services
@@ -39,7 +39,7 @@ FIRST_KEYS = (
     ("prompt.send", "send"),
     ("prompt.newline", "new line"),
     ("chat.models", "choose a model; the conversation continues with it"),
-    ("chat.settings", "system prompt, sampling, context, threads"),
+    ("app.settings", "system prompt, sampling, context, threads"),
     ("chat.messages", "enter a message: ask again, edit, copy, undo"),
     ("chat.stop", "stop an answer or a load"),
     ("app.palette", "every action by its name"),
@@ -112,14 +112,6 @@ class ChatView:
     async def add_above_status(self, widget: Widget) -> None:
         await self._screen.mount(widget, before=self.status)
 
-    def toggle_log(self) -> None:
-        from workbench.ui.chat.log_pane import LogPane
-
-        if panes := self._screen.query(LogPane):
-            panes.remove()
-        else:
-            self._screen.mount(LogPane(self.services.logs), before=self._screen.query_one(KeyBar))
-
     # The figures
 
     @property
@@ -167,9 +159,17 @@ class ChatView:
 
     # The transcript
 
-    def welcome(self, hint: str = "") -> None:
-        """Show the first keys in an empty conversation."""
-        self.transcript.mount(Welcome([(self.key_for(name), text) for name, text in FIRST_KEYS], hint))
+    def welcome(self, hint: str = "", *, without_model: bool = False) -> None:
+        """Show the first keys in an empty conversation; `without_model`, the ways to one too."""
+        keys = [(self.key_for(name), text) for name, text in FIRST_KEYS[-2 if without_model else 0 :]]
+        welcome = Welcome(keys, hint, ways_to_a_model((), self.key_for) if without_model else ())
+        self.transcript.mount(welcome)
+        if without_model:
+            self.run(self._find_ways(welcome), "ways", "look for models")
+
+    async def _find_ways(self, welcome: Welcome) -> None:
+        with suppress(WorkbenchError):
+            welcome.show_ways(ways_to_a_model(await self.services.catalog.models(), self.key_for))
 
     def add(self, widget: Widget) -> None:
         self._screen.query(Welcome).remove()
@@ -213,12 +213,15 @@ class ChatView:
             turn.show_thoughts(shown)
         self.status.say("Thinking is shown." if shown else "Thinking is folded.")
 
+    @property
+    def replaying(self) -> bool:
+        return any(each.group == "replay" and not each.is_finished for each in self._screen.workers)
+
     def stop_replay(self) -> bool:
         """Stop the replay of an answer. Returns whether one ran."""
-        running = [each for each in self._screen.workers if each.group == "replay" and not each.is_finished]
-        for worker in running:
-            worker.cancel()
-        return bool(running)
+        running = self.replaying
+        self._screen.workers.cancel_group(self._screen, "replay")
+        return running
 
     async def show_conversation(self) -> None:
         self.stop_replay()

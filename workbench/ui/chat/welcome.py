@@ -9,20 +9,39 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 
+from workbench.core.models import DEMO, ModelEntry
+from workbench.core.servers import is_server_ref, split_ref
 from workbench.core.session import Session
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.widgets.lines import Lines
 
 
+def ways_to_a_model(models: Sequence[ModelEntry], key_for: Callable[[str], str]) -> list[tuple[str, str]]:
+    """How to get a model where none is open: keys or commands, and what they do; `models` are those found so far."""
+    choose = key_for("chat.models")
+    ways = [(choose, "a path, a folder of models, or a server's host:port")]
+    usable = [model for model in models if not model.problem]
+    servers = sorted({split_ref(model.ref)[0] for model in usable if is_server_ref(model.ref)})
+    files = sum(not is_server_ref(model.ref) and model.ref != DEMO for model in usable)
+    if files:
+        ways.append((choose, f"{files:,} model{'s were' if files > 1 else ' was'} found on this machine"))
+    if servers:
+        ways.append((choose, f"the models of {' and '.join(map(clean_line, servers))}, which was found"))
+    if any(model.ref == DEMO for model in usable):
+        ways.append((f"/load {DEMO}", "the demo model, a small one"))
+    return [*ways, (key_for("app.models"), "a download: D searches the registries of models")]
+
+
 class Welcome(Lines):
-    """The name of the program, and the first keys."""
+    """The name of the program, and the first keys; without a model, first the ways to one."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"welcome--name", "welcome--key", "welcome--text"}
 
-    def __init__(self, keys: Sequence[tuple[str, str]], hint: str = "") -> None:
+    def __init__(self, keys: Sequence[tuple[str, str]], hint: str = "", ways: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(widget_id="welcome")
         self._keys = keys
+        self._ways = ways
         self._hint = clean(hint)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -31,12 +50,26 @@ class Welcome(Lines):
             styled(("  the right model, quantization and settings for your machine", "welcome--text")),
             Content(""),
         ]
-        lines += [styled((f"  {key:<14}", "welcome--key"), (name, "welcome--text")) for key, name in self._keys]
+        if self._ways:
+            lines += [styled(("  No model is open. One comes from:", "welcome--name"))]
+            lines += [self._row(*way) for way in self._ways] + [Content("")]
+        lines += [self._row(*key) for key in self._keys]
         if self._hint:
             lines += [Content(""), *(Content("  ") + line for line in Content(self._hint).wrap(max(10, width - 2)))]
         self._lines = lines
         self.forget_drawn()
         return len(lines)
+
+    @staticmethod
+    def _row(key: str, text: str) -> Content:
+        return styled((f"  {key:<14}", "welcome--key"), (text, "welcome--text"))
+
+    def show_ways(self, ways: Sequence[tuple[str, str]]) -> None:
+        """Show other ways to a model; the hint says how to install the demo model, where that is none of them."""
+        self._ways = ways
+        if any(DEMO in key for key, _ in ways):
+            self._hint = ""
+        self.refresh(layout=True)
 
 
 class ResumeOffer(Lines):

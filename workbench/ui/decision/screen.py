@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -28,6 +28,7 @@ from workbench.ui.decision.limits import LimitBar
 from workbench.ui.decision.lines import answer_lines, contender_line, header_line
 from workbench.ui.decision.measuring import Measuring
 from workbench.ui.decision.widgets import DecisionLines, DecisionPlot
+from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
@@ -40,7 +41,7 @@ from workbench.ui.workspace.workspace import Workspace
 
 WIDE = 100
 """Terminal columns from which there is room between the parts."""
-NEXT_PREFERENCE: Mapping[str, Prefer] = {"quality": "speed", "speed": "size", "size": "quality"}
+PREFERENCES: Sequence[Prefer] = ("quality", "speed", "size")
 
 
 class DecisionScreen(Screen[None]):
@@ -50,10 +51,10 @@ class DecisionScreen(Screen[None]):
     AUTO_FOCUS = "#decision-rows"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f9", "measure", "Measure", id="decision.measure", tooltip="Measure what the answer lacks."),
+        Binding("f9", "measure", "Run", id="decision.measure", tooltip="Measure what the answer lacks."),
         Binding("escape", "stop", "Stop", id="decision.stop",
                 tooltip="Stop a measurement, and keep what is done; else go to the list."),
-        Binding("f6", "prefer", "Best by", id="decision.prefer",
+        Binding("f6", "settings", "Settings", id="decision.prefer",
                 tooltip="Change what is the best of what meets the constraints: quality, speed or size."),
         Binding("ctrl+l", "limits", "Constraints", id="decision.limits", tooltip="Go to the constraints."),
         Binding("ctrl+o", "model", "Model", id="decision.model", tooltip="Decide about another model."),
@@ -240,11 +241,15 @@ class DecisionScreen(Screen[None]):
     def action_limits(self) -> None:
         self.limits.query("Input").first().focus()
 
-    def action_prefer(self) -> None:
-        if self._record is not None:
-            self._prefer = NEXT_PREFERENCE[self._record.answer.prefer]
-            self._earlier = False
+    def action_settings(self) -> None:
+        def take(index: int) -> None:
+            self._prefer, self._earlier = PREFERENCES[index], False
             self._update()
+
+        if self._record is not None:
+            texts = [f"the best by {name}" for name in PREFERENCES]
+            best = ScreenSetting(texts, PREFERENCES.index(self._record.answer.prefer), take)
+            choose_settings(self, "Settings of the decision", best)
 
     def action_model(self) -> None:
         def chosen(model: ModelEntry | None) -> None:

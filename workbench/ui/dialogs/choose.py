@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Click
 from textual.getters import query_one
+from textual.screen import Screen
 from textual.widgets import Input
 
 from workbench.ui.dialogs.base import Dialog, dialog_box
@@ -25,11 +27,12 @@ class ChooseDialog(Dialog[int | str | None]):
 
     rows = query_one("#choose-rows", Rows)
 
-    def __init__(self, title: str, rows: Sequence[str], typed: str = "") -> None:
+    def __init__(self, title: str, rows: Sequence[str], typed: str = "", *, cursor: int = 0) -> None:
         super().__init__()
         self._title = title
         self._texts = [clean_line(row) for row in rows]
         self._typed = typed
+        self._cursor = cursor
 
     def compose(self) -> ComposeResult:
         keys = "Enter chooses · Tab to type · Esc closes" if self._typed else "Enter chooses · Esc closes"
@@ -41,7 +44,9 @@ class ChooseDialog(Dialog[int | str | None]):
     def on_mount(self) -> None:
         texts = self._texts
         self.rows.styles.height = len(texts)
-        self.rows.show(len(texts), lambda index, width: Content(cut(texts[index], width)), choosable=True)
+        self.rows.show(
+            len(texts), lambda index, width: Content(cut(texts[index], width)), choosable=True, cursor=self._cursor
+        )
         (self.rows if texts else self.query_one(Input)).focus()
 
     @on(Rows.Chosen)
@@ -56,3 +61,28 @@ class ChooseDialog(Dialog[int | str | None]):
     def _type(self, event: Input.Submitted) -> None:
         if event.value.strip():
             self.dismiss(event.value.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenSetting:
+    """A setting of a screen: its values, the one that counts, and what takes the index of another one."""
+
+    values: Sequence[str]
+    current: int
+    choose: Callable[[int], object]
+
+
+def choose_settings(screen: Screen[None], title: str, *settings: ScreenSetting) -> None:
+    """Let the user change the settings of a screen; the last row leads to those of the chat."""
+    rows = [(setting, index) for setting in settings for index in range(len(setting.values))]
+    texts = [f"{'●' if index == setting.current else ' '} {setting.values[index]}" for setting, index in rows]
+
+    def chosen(found: int | str | None) -> None:
+        if found == len(rows):
+            screen.app.run_worker(screen.run_action("app.settings"), group="settings", exit_on_error=False)
+        elif isinstance(found, int):
+            setting, index = rows[found]
+            setting.choose(index)
+
+    texts.append("  the settings of the chat: system prompt, sampling, memory…")
+    screen.app.push_screen(ChooseDialog(title, texts, cursor=settings[0].current), chosen)

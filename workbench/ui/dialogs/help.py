@@ -21,6 +21,10 @@ First token is the time from Enter to the first word. Prefill is the speed at wh
 tokens that were already in the KV cache are counted as cached, not as processed. Decode is the speed of the answer. \
 A dash stands for an unknown value. Every figure names its source: the engine, the server, or this program as a client.
 
+F1 to F5 go from screen to screen. On every screen F6 has its settings, F7 writes a file, F8 changes the theme, F9 \
+runs or loads again, F10 shows what is wrong, F12 shows the log. In lists: j and k move, g and G go to the ends, / \
+searches, s sorts, f filters, Space marks, Enter opens, d deletes after a question.
+
 When you change the model, the conversation continues with the new one. Settings that need a reload say so, and a \
 model is loaded only when you ask for it. Every turn is stored on disk before the next one begins."""
 

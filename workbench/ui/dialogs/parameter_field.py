@@ -17,7 +17,7 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label
 
 from workbench.core.errors import ParameterError
-from workbench.core.parameters import Parameter, Value, check_value, parse_value
+from workbench.core.parameters import PARAMETERS, Parameter, Value, check_value, parse_value
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.widgets.input_line import InputLine
@@ -89,6 +89,10 @@ def typed(parameter: Parameter, text: str) -> Value:
     Raises:
         ParameterError: The text is not a value of the parameter.
     """
+    if parameter.name not in PARAMETERS:
+        if text.strip() not in parameter.choices:
+            raise ParameterError(f"{parameter.label} is one of {', '.join(parameter.choices)}.")
+        return text.strip()
     if parameter.kind == "strings" and not (parameter.form or parameter.choices):
         items = [_ESCAPED.sub(_unescape, item) for item in text.split(SEPARATOR)]
         return check_value(parameter.name, [item for item in items if item])
@@ -155,10 +159,12 @@ class ParameterField(Horizontal):
         else:
             parts = [_MEANINGS.get((self.parameter.name, self.value), "")]
             if self.changed and self.parameter.reload:
-                parts.append("needs a reload")
+                parts.append("F9 reloads with it")
             elif self.value != self.parameter.default or self._origin:
                 parts.append("this chat" if self.changed else self._origin)
                 parts.append(f"default {shown(self.parameter, self.parameter.default) or 'none'}")
+            else:
+                parts.append("default")
             note = " · ".join(part for part in parts if part)
         self.note.update(note)
 

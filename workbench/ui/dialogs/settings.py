@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast, get_args
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,8 +14,10 @@ from textual.getters import query_one
 from textual.widgets import Input, Label, TextArea
 from typing_extensions import override
 
+from workbench.core.config import Overflow
 from workbench.core.kept import SYSTEM
 from workbench.core.origins import Origins
+from workbench.core.parameter import Parameter
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.dialogs.parameter_field import FIELD_BINDINGS, SERVER, ParameterField, shown
@@ -31,11 +33,38 @@ class Settings:
     system: str
     values: Mapping[str, Value] = field(default_factory=dict)
     """The changed values by parameter name."""
+    when_context_full: Overflow | None = None
+    """Where that was changed."""
     then: Then = ""
     """What follows: save them as defaults, keep them for the model or remove what is kept, or reload the model."""
 
 
+WHEN_FULL = Parameter(
+    "when_context_full",
+    "when full",
+    "choice",
+    "stop",
+    'When the context is full, "stop" says so; "drop_oldest" leaves out the oldest turns, never the system prompt.',
+    choices=get_args(Overflow),
+)
+"""What a conversation does when its context is full: a key of the config, and no parameter of a model."""
 KEYS = "Esc done · ^R default · F9 reload · F7 save · ^T for model · ^L forget"
+
+
+class SystemArea(TextArea):
+    """The system prompt; up from its first line and down from its last one leave it."""
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        if not select and self.cursor_at_first_line:
+            self.screen.focus_previous()
+        else:
+            super().action_cursor_up(select)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        if not select and self.cursor_at_last_line:
+            self.screen.focus_next()
+        else:
+            super().action_cursor_down(select)
 
 
 class SettingsDialog(Dialog[Settings | None]):
@@ -58,15 +87,26 @@ class SettingsDialog(Dialog[Settings | None]):
     ]
     # fmt: on
 
-    system = query_one("#settings-system", TextArea)
+    system = query_one("#settings-system", SystemArea)
     help = query_one("#settings-help", Label)
 
     def __init__(
-        self, system: str, sampling: Sampling, load: LoadSettings, origins: Origins, *, served: bool = False
+        self,
+        system: str,
+        sampling: Sampling,
+        load: LoadSettings,
+        origins: Origins,
+        *,
+        served: bool = False,
+        when_context_full: Overflow | None = None,
     ) -> None:
-        """`served`: the model is that of a server, which gets only what was set."""
+        """`served`: the model is that of a server, which gets only what was set.
+
+        Without `when_context_full` that is not offered.
+        """
         super().__init__()
         self._served = served
+        self._full = when_context_full
         self._system = system
         self._sampling = sampling
         self._load = load
@@ -76,13 +116,16 @@ class SettingsDialog(Dialog[Settings | None]):
         with dialog_box("settings-box", "Settings", KEYS):
             with VerticalScroll(id="settings-fields", can_focus=False):
                 yield Label(self._system_heading, classes="dialog-heading", markup=False)
-                area = TextArea(clean(self._system), id="settings-system", compact=True, tab_behavior="focus")
+                area = SystemArea(clean(self._system), id="settings-system", compact=True, tab_behavior="focus")
                 area.cursor_blink = False
                 yield area
                 yield Label("SAMPLING · from the next answer on", classes="dialog-heading", markup=False)
                 yield from self._fields(reload=False)
-                yield Label("MODEL · after a reload", classes="dialog-heading", markup=False)
+                yield Label("MODEL · after a reload, F9", classes="dialog-heading", markup=False)
                 yield from self._fields(reload=True)
+                if self._full is not None:
+                    yield Label("CONVERSATION", classes="dialog-heading", markup=False)
+                    yield ParameterField(WHEN_FULL, self._full, "config" if self._full != WHEN_FULL.default else "")
             yield Label("", id="settings-help", markup=False)
 
     @property
@@ -121,7 +164,8 @@ class SettingsDialog(Dialog[Settings | None]):
         values = {each.parameter.name: each.value for each in fields if each.changed and each.value is not None}
         # A text that is shown cleaned must not change unless it was edited.
         system = self._system if self.system.text == clean(self._system) else self.system.text
-        self.dismiss(Settings(system, values, then))
+        full = cast("Overflow | None", values.pop(WHEN_FULL.name, None))
+        self.dismiss(Settings(system, values, full, then))
 
     def action_default(self) -> None:
         for each in self.query(ParameterField):

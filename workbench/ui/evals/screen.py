@@ -24,14 +24,14 @@ from workbench.lab.evals.report import FORMS
 from workbench.lab.evals.run import EvalPlan, EvalRun
 from workbench.lab.race.lane import LaneSpec
 from workbench.lab.race.setup import RaceTerms
-from workbench.ui.dialogs.choose import ChooseDialog
+from workbench.ui.dialogs.choose import ChooseDialog, choose_settings
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.lines import case_line, detail_lines, pack_lines, score_lines
 from workbench.ui.evals.packs import EvalPacks
-from workbench.ui.evals.widgets import EvalLines
+from workbench.ui.evals.widgets import SAMPLES, EvalLines, sample_setting
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.services import Services
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 WIDE = 100
 """Terminal columns from which the answers stand beside the cases."""
-SAMPLES = (1, 3, 5, 10)
 SHOWN_PROBLEMS = 5
 EXPORTS = {
     ".md": "Markdown      scores, comparisons and failures, to read",
@@ -64,13 +63,13 @@ class EvalScreen(Screen[None]):
     AUTO_FOCUS = "#eval-cases"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f9", "start", "Start", id="eval.start", tooltip="Ask the models, and check the answers."),
+        Binding("f9", "start", "Run", id="eval.start", tooltip="Ask the models, and check the answers."),
         Binding("escape", "stop", "Stop", id="eval.stop", tooltip="Stop, and keep the answers so far."),
         Binding("ctrl+l", "pack", "Pack", id="eval.pack", tooltip="Choose a pack of prompts and checks."),
         Binding("ctrl+o", "add", "Add model", id="eval.add", tooltip="Add another model."),
-        Binding("delete", "remove", "Remove", id="eval.remove", show=False, tooltip="Remove the model added last."),
-        Binding("f6", "samples", "Samples", id="eval.samples",
-                tooltip="Change how many answers each case gets: one greedy one, or several sampled ones."),
+        Binding("delete,x", "remove", "Remove", id="eval.remove", show=False, tooltip="Remove the model added last."),
+        Binding("f6", "settings", "Settings", id="eval.settings",
+                tooltip="Choose how many answers each case gets: one greedy one, or several sampled ones."),
         Binding("ctrl+n", "make", "From chat", id="eval.make",
                 tooltip="Make a pack of the questions of this chat, in a file to be edited."),
         Binding("ctrl+b", "blind", "Blind test", id="eval.blind",
@@ -88,9 +87,7 @@ class EvalScreen(Screen[None]):
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(id="evals")
-        self._services = services
-        self._workspace = workspace
-        self._key_for = key_for
+        self._services, self._workspace, self._key_for = services, workspace, key_for
         self._packs = EvalPacks(self, services, self._pack_changed, self.say)
         self._models: list[ModelEntry] = []
         self._chosen = False
@@ -148,10 +145,10 @@ class EvalScreen(Screen[None]):
             self.state.set_lines([self._said.text or styled((self._state(), "rows--dim"))])
 
     def _welcome(self) -> list[Content]:
-        keys = {name: self._key_for(f"eval.{name}") for name in ("pack", "add", "start", "blind")}
-        first = f"{keys['pack']} chooses a pack, {keys['add']} adds a model, {keys['start']} asks them."
+        pack, add, start, blind = (self._key_for(f"eval.{name}") for name in ("pack", "add", "start", "blind"))
         again = f"{self._key_for('app.evals')} again goes to quality over a text."
-        second = f"{keys['blind']} begins a blind test of two models. {again}"
+        first = f"{pack} chooses a pack, {add} adds a model, {start} asks them."
+        second = f"{blind} begins a blind test of two models. {again}"
         return [styled((text, "rows--dim")) for text in (first, second)]
 
     def _state(self) -> str:
@@ -204,8 +201,11 @@ class EvalScreen(Screen[None]):
             self._models.pop()
             self._paint()
 
-    def action_samples(self) -> None:
-        self._samples = SAMPLES[(SAMPLES.index(self._samples) + 1) % len(SAMPLES)]
+    def action_settings(self) -> None:
+        choose_settings(self, "Settings of the evaluation", sample_setting(self._samples, self._set_samples))
+
+    def _set_samples(self, samples: int) -> None:
+        self._samples = samples
         self._paint()
 
     def action_make(self) -> None:
@@ -266,8 +266,7 @@ class EvalScreen(Screen[None]):
     async def _ask(self, run: EvalRun) -> None:
         await run.run()
         self._paint()
-        problem = run.unkept or next(iter(run.failures), None)
-        if problem is not None:
+        if (problem := run.unkept or next(iter(run.failures), None)) is not None:
             self.say(str(problem), 12.0)
 
     def _busy(self) -> bool:
@@ -275,6 +274,9 @@ class EvalScreen(Screen[None]):
         if self.running:
             self.say(f"An evaluation runs: {self._key_for('eval.stop')} stops it.")
         return self.running
+
+    def escape_label(self) -> str:
+        return "Stop" if self.running else ""
 
     def action_stop(self) -> None:
         if self._run is not None and self.running:
@@ -334,4 +336,5 @@ class EvalScreen(Screen[None]):
             await self._blind.leave()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        self.refresh_bindings()
         report_worker_error(event, lambda text: self.say(text, 8.0))

@@ -67,7 +67,7 @@ class PagesScreen(Screen[None]):
         Binding("slash", "search", "Search", id="pages.search", tooltip="Show only the rows that have some words."),
         Binding("s", "sort", "Sort", id="pages.sort",
                 tooltip="Sort by the next column; after the last one, in the order of the file."),
-        Binding("r", "sort(True)", "Reverse", id="pages.turn", show=False, tooltip="Reverse the order of the rows."),
+        Binding("S", "sort(True)", "Reverse", id="pages.turn", show=False, tooltip="Reverse the order of the rows."),
         Binding("y", "copy", "Copy", id="pages.copy", tooltip="Copy the selected row, or the text of the page."),
         *(Binding(str(number), f"open({number - 1})", f"Page {number}", id=f"pages.page_{number}", show=False,
                   tooltip=f"Go to page {number}.") for number in range(1, SECTIONS + 1)),

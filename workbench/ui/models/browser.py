@@ -14,7 +14,6 @@ from workbench.ui.models.model_list import ModelList
 from workbench.ui.models.rows import header_row, list_row, listed_model
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows, without_keys
-from workbench.ui.widgets.text_rows import LETTERS
 
 ARRANGEMENTS: Mapping[str, Callable[[ModelList], None]] = {
     "order": ModelList.next_order,
@@ -45,7 +44,8 @@ class ModelBrowser(Rows, inherit_bindings=False):
         empty: Gives the lines in place of a list without rows, for a width.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = without_keys(Rows.BINDINGS, LETTERS)
+    # The space bar marks a model here.
+    BINDINGS: ClassVar[list[BindingType]] = without_keys(Rows.BINDINGS, {"space"})
 
     def __init__(
         self, current: Callable[[], ModelEntry | None], empty: Callable[[ModelList, int], Sequence[Content]]

@@ -1,22 +1,29 @@
-"""The dialogs of the Models screen: the filters of the list, and the places that could not be read."""
+"""The dialogs of the Models screen: filters, folders to search, and the places that could not be read."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.getters import query_one
-from textual.widgets import OptionList
+from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from workbench.core.models import ScanProblem
+from workbench.core.user_path import expanded
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.dialogs.typed_models import completed
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, paragraph, styled
 from workbench.ui.models.model_list import Filter
+from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.text_rows import TextRows
 
 _KINDS = {"source": "place", "architecture": "architecture", "state": ""}
@@ -63,6 +70,44 @@ def _row(each: Filter | None, count: int) -> Content:
     label = f"{kind}  " if kind else ""
     gap = " " * max(1, _WORDS - len(words) - len(label))
     return Content.assemble((label, "$text-muted"), words, gap, (f"{count:>6,}", "$text-accent"))
+
+
+class FolderDialog(Dialog[Path | None]):
+    """Asks for a folder to search for models; `folders` are those in the config file `config`."""
+
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "complete", "Complete", id="folder.complete", priority=True, show=False,
+                tooltip="Complete the typed path."),
+    ]  # fmt: skip
+
+    path = query_one("#folder-path", InputLine)
+    state = query_one("#folder-state", Label)
+
+    def __init__(self, folders: Sequence[str], config: Path) -> None:
+        super().__init__()
+        self._folders = folders
+        self._config = config
+
+    def compose(self) -> ComposeResult:
+        known = f"Searched already: {', '.join(self._folders)}. " if self._folders else ""
+        with dialog_box("folder-box", "A folder to search for models", "Enter adds it · Tab completes · Esc closes"):
+            yield InputLine("folder-path", "/path/to/models")
+            text = f"{known}The config file keeps it as `model_folders`: {self._config}"
+            yield Label(clean_line(text), id="folder-state", markup=False)
+
+    @on(Input.Submitted)
+    async def _take(self, event: Input.Submitted) -> None:
+        folder = expanded(event.value.strip()).absolute()
+        found = await asyncio.to_thread(folder.is_dir)
+        if found and event.value.strip():
+            self.dismiss(folder)
+        else:
+            self.state.update(f"There is no folder {clean_line(str(folder))}.")
+
+    async def action_complete(self) -> None:
+        self.path.value = await asyncio.to_thread(completed, self.path.value)
+        self.path.cursor_position = len(self.path.value)
 
 
 class ProblemsDialog(Dialog[None]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from textual.screen import Screen
 
@@ -101,11 +102,30 @@ class ModelActions:
         self.say(f"{model.label} is unloaded.")
         return True
 
+    def add_folder(self) -> None:
+        """Let the user add a folder, and look for models there."""
+        from workbench.ui.models.dialogs import FolderDialog
+
+        def chosen(folder: Path | None) -> None:
+            if folder is None:
+                return
+            try:
+                self.services.add_folder(folder)
+            except WorkbenchError as error:
+                self.say(str(error))
+            else:
+                self.say(f"{folder} is searched from now on.")
+                self.host.run_worker(self.host.run_action("scan"), group="scan", exit_on_error=False)
+
+        services = self.services
+        self.host.app.push_screen(FolderDialog(services.config.model_folders, services.config_path), chosen)
+
 
 ACTIONS: Mapping[str, Callable[[ModelActions], None]] = {
     "compare": ModelActions.compare,
     "copy": ModelActions.copy_path,
     "quantize": ModelActions.quantize,
     "problems": ModelActions.list_problems,
+    "folder": ModelActions.add_folder,
 }
 """The actions that need nothing but a key."""

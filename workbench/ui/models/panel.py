@@ -77,8 +77,9 @@ def empty_lines(models: ModelList, services: Services, key_for: KeyFor, width: i
         lines.append(styled((" These folders were searched:", "rows--dim")))
         lines += [styled((f"   {cut_path(folder, width - 3)}", "")) for folder in folders]
     else:
-        text = "To list your own .gguf files, name their folders in the config file:"
+        text = f"{key_for('models.folder')} adds a folder of your own .gguf files; the config file keeps it:"
         lines += paragraph(text, width, 1, "rows--dim")
+        lines += paragraph(clean_line(str(services.config_path)), width, 3, "rows--dim")
         lines.append(styled(('   model_folders = ["/path/to/models"]', "rows--accent")))
     if stores:
         lines += [Content(""), *paragraph(f"Searched as well: {', '.join(stores)}.", width, 1, "rows--dim")]
@@ -126,6 +127,8 @@ def _fit(model: ModelEntry, estimator: FitEstimator, key_for: KeyFor, width: int
         return [title, *paragraph(text, width, 0, "rows--dim"), Content("")]
     keys = [" ".join(key_for(f"models.{name}") for name in names.split()) for names in _TRIALS]
     lines = [title, *fit_lines(estimate, estimator.what_if, keys, width)]
+    key = key_for("models.details")
+    lines += paragraph(f"{key}, then these keys: what if the settings were others.", width, 0, "rows--dim")
     if estimator.what_if.values:
         with_these, reset = key_for("models.load_with"), key_for("models.reset")
         text = f"• on trial: {with_these} loads with these settings, {reset} resets."

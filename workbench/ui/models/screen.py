@@ -26,7 +26,7 @@ from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import short_problem
 from workbench.ui.models.browser import ARRANGEMENTS, ListLines, ModelBrowser
 from workbench.ui.models.fit import FitEstimator
-from workbench.ui.models.keys import KEYS, SEARCH
+from workbench.ui.models.keys import KEYS, SEARCH, WHAT_IF
 from workbench.ui.models.model_actions import ACTIONS, ModelActions
 from workbench.ui.models.model_list import Filter, Heading, ModelList, Row
 from workbench.ui.models.panel import empty_lines, panel_lines, state_text, strip_lines, title_line
@@ -49,6 +49,12 @@ LOOK_SECONDS = 2.0
 """Interval at which the free memory is measured."""
 
 
+class FitPanel(TextRows, inherit_bindings=False):
+    """What is known of the selected model; its keys try other settings."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*TextRows.BINDINGS, *WHAT_IF]
+
+
 class ModelsScreen(Screen[None]):
     """The list of models, and the memory that the selected one would take."""
 
@@ -67,7 +73,7 @@ class ModelsScreen(Screen[None]):
     title_line = query_one("#models-title", ListLines)
     search = query_one("#models-search", HiddenLine)
     number = query_one("#models-number", HiddenLine)
-    panel = query_one("#models-panel", TextRows)
+    panel = query_one("#models-panel", FitPanel)
     strip = query_one("#models-strip", ListLines)
     state = query_one("#models-state", Label)
 
@@ -96,7 +102,7 @@ class ModelsScreen(Screen[None]):
             yield HiddenLine(f"models-{name}", hint, "models-line")
         with Horizontal(id="models-body"):
             yield self.list
-            yield TextRows("models-panel")
+            yield FitPanel("models-panel")
         yield ListLines(widget_id="models-strip")
         yield Label("", id="models-state", markup=False)
         yield KeyBar()
@@ -241,7 +247,7 @@ class ModelsScreen(Screen[None]):
         """Close an input line. Returns whether it was open."""
         if not line.close():
             return False
-        (self.panel if self.has_class("-details") else self.list).focus()
+        (self.panel if line is self.number or self.has_class("-details") else self.list).focus()
         return True
 
     @on(Input.Changed, "#models-search")
@@ -260,7 +266,7 @@ class ModelsScreen(Screen[None]):
             self._close_line(self.number)
 
     def on_key(self, event: events.Key) -> None:
-        """A digit begins a context; while a search is typed, up and down move through the list."""
+        """In the panel, a digit begins a context; while a search is typed, up and down move through the list."""
         typing = isinstance(self.focused, Input)
         typed_in = next((line for line in (self.search, self.number) if line.is_typed_in), None)
         if typed_in is not None and event.is_printable and event.character:
@@ -272,7 +278,7 @@ class ModelsScreen(Screen[None]):
             # Bindings are looked up later, when letters typed fast are on their way as keys already.
             event.stop()
             self.action_type("search")
-        elif not typing and event.character is not None and event.character in "123456789":
+        elif self.focused is self.panel and event.character is not None and event.character in "123456789":
             event.stop()
             self.action_type("number", event.character)
         elif self.focused is self.search and event.key in {"up", "down", "pageup", "pagedown"}:

@@ -19,14 +19,14 @@ from workbench.core.errors import CancelledError, QualityError, WorkbenchError
 from workbench.lab.quality.job import QualitySeries
 from workbench.lab.quality.record import QualityRecord
 from workbench.lab.quality.report import FORMS, beside
-from workbench.ui.dialogs.choose import ChooseDialog
+from workbench.ui.dialogs.choose import ChooseDialog, ScreenSetting, choose_settings
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.widgets import EvalLines
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut_line, styled
 from workbench.ui.quality.lines import QualityRow, detail_lines, header, progress_line, record_rows, row_line
-from workbench.ui.quality.setup import QualitySetup
+from workbench.ui.quality.setup import DEPTHS, QualitySetup
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
@@ -50,16 +50,16 @@ class QualityScreen(Screen[None]):
     AUTO_FOCUS = "#quality-rows"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f9", "start", "Start", id="quality.start", tooltip="Measure the candidates against the reference."),
+        Binding("f9", "start", "Run", id="quality.start", tooltip="Measure the candidates against the reference."),
         Binding("escape", "stop", "Stop", id="quality.stop", tooltip="Stop, and keep what is done."),
         Binding("ctrl+l", "text", "Text", id="quality.text", tooltip="Choose the text: a file, or conversations."),
         Binding("ctrl+o", "add", "Add model", id="quality.add",
                 tooltip="Add a candidate, such as another quantization; without a reference, choose that."),
         Binding("ctrl+t", "caches", "Cache types", id="quality.caches",
                 tooltip="Add the reference itself as a candidate, with other cache types or settings."),
-        Binding("f6", "depth", "Depth", id="quality.depth",
-                tooltip="Change how many tokens are in the context before each chunk: none, 4k, 16k, or all three."),
-        Binding("delete", "remove", "Remove", id="quality.remove", show=False,
+        Binding("f6", "settings", "Settings", id="quality.settings",
+                tooltip="Choose how many tokens are in the context before each chunk: none, 4k, 16k, or all three."),
+        Binding("delete,x", "remove", "Remove", id="quality.remove", show=False,
                 tooltip="Remove the candidate added last."),
         Binding("ctrl+r", "runs", "Earlier", id="quality.runs", tooltip="Open an earlier measurement."),
         Binding("ctrl+b", "beside", "Beside", id="quality.beside", show=False,
@@ -192,10 +192,15 @@ class QualityScreen(Screen[None]):
     def action_text(self) -> None:
         self._setup.choose_text()
 
-    def action_depth(self) -> None:
+    def action_settings(self) -> None:
         if self._may_change():
-            self._setup.next_depths()
-            self._paint()
+            texts = ["depth " + " and ".join(f"{depth:,}" for depth in depths) for depths in DEPTHS]
+            depth = ScreenSetting(texts, DEPTHS.index(self._setup.depths), self._set_depths)
+            choose_settings(self, "Settings of the measurement", depth)
+
+    def _set_depths(self, index: int) -> None:
+        self._setup.depths = DEPTHS[index]
+        self._paint()
 
     def action_remove(self) -> None:
         if self._may_change():
@@ -234,6 +239,9 @@ class QualityScreen(Screen[None]):
         if series.warnings:
             self.say(series.warnings[0], 8.0)
         self._paint()
+
+    def escape_label(self) -> str:
+        return "Stop" if self.running else ""
 
     def action_stop(self) -> None:
         if self._series is not None and self.running:
@@ -301,4 +309,5 @@ class QualityScreen(Screen[None]):
                 await self._worker.wait()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        self.refresh_bindings()
         report_worker_error(event, lambda text: self.say(text, 8.0))

@@ -135,10 +135,6 @@ class QualitySetup:
         else:
             self.reference = None
 
-    def next_depths(self) -> None:
-        """Go to the next depths."""
-        self.depths = DEPTHS[(DEPTHS.index(self.depths) + 1) % len(DEPTHS)]
-
     def choose_text(self) -> None:
         """Let the user choose the text."""
 

@@ -44,7 +44,7 @@ class JobsDialog(Dialog[QueuedJob | None]):
     CSS_PATH = "jobs_dialog.tcss"
     AUTO_FOCUS = "#jobs-list"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s,delete", "stop", "Stop", id="jobs.stop", tooltip="Stop the selected job, or take it off the list."),
+        Binding("x,delete", "stop", "Stop", id="jobs.stop", tooltip="Stop the selected job, or take it off the list."),
     ]
 
     rows = query_one("#jobs-list", Rows)
@@ -55,7 +55,7 @@ class JobsDialog(Dialog[QueuedJob | None]):
         self._queue = queue
 
     def compose(self) -> ComposeResult:
-        keys = "Enter loads a ready one · s stops · Esc closes, and they continue"
+        keys = "Enter loads a ready one · x stops · Esc closes, and they continue"
         with dialog_box("jobs-box", "Quantizations", keys):
             yield Rows("jobs-list")
             yield JobDetails()

@@ -112,10 +112,10 @@ class LaneScroll(VerticalScroll, can_focus=True):
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "lane('continue')", "Chat", id="lane.continue", tooltip="Continue this lane in the chat."),
-        Binding("delete,x", "lane('remove')", "Remove", id="lane.remove", tooltip="Remove this lane from the race."),
+        Binding("x,delete", "lane('remove')", "Remove", id="lane.remove", tooltip="Remove this lane from the race."),
         Binding("o", "lane('swap')", "Swap", id="lane.swap", tooltip="Replace the model of this lane."),
         Binding("e", "lane('tune')", "Settings", id="lane.tune", tooltip="Give this lane its own settings."),
-        Binding("s", "lane('stop')", "Stop lane", id="lane.stop", tooltip="Stop this lane; the others continue."),
+        Binding("t", "lane('stop')", "Stop lane", id="lane.stop", tooltip="Stop this lane; the others continue."),
         Binding(
             "ctrl+b",
             "lane('answer_now')",
@@ -125,7 +125,7 @@ class LaneScroll(VerticalScroll, can_focus=True):
             tooltip="End the thoughts of this lane.",
         ),
         Binding("m", "lane('export')", "Modelfile", id="lane.export", tooltip="Export this lane as a Modelfile."),
-        Binding("d", "lane('diff')", "Diff", id="lane.diff", tooltip="Compare the text with lane 1 word by word."),
+        Binding("w", "lane('diff')", "Words", id="lane.diff", tooltip="Compare the text with lane 1 word by word."),
         Binding("L", "lane('lens')", "Lens", id="lane.lens", show=False,
                 tooltip="Look at the answer of lane 1 through the model of this lane."),
         Binding("n", "lane('next')", "Next", id="lane.next", tooltip="Go to the next difference from lane 1."),

@@ -31,6 +31,14 @@ MARKS = {
     "failed": ("✗", "failed"),
 }
 """The sign and the word of each state of a lane; colour never carries meaning alone."""
+GREEDY = ("greedy: always the most likely token", "sampled: with the settings of the chat, and one seed for all")
+SOLO = ("side by side", "one after the other")
+EXPORTS = {
+    ".md": "Markdown    a table and the answers, to read",
+    ".json": "JSON        everything",
+    ".csv": "CSV         the figures, a row for each lane",
+}
+"""How a race is written, by the suffix of the file."""
 _QUESTION, _THOUGHT, _PARTED = "lane--question", "lane--thought", "lane--parted"
 _ADDED, _MISSING, _DIM = "lane--added", "lane--missing", "lane--dim"
 
@@ -185,6 +193,15 @@ def _wrapped(text: str, width: int, style: str = "") -> list[Content]:
         return []
     content = Content(text, [Span(0, len(text), style)] if style else [])
     return wrap(content, width)
+
+
+def state_text(race: Race, place: str, *, greedy: bool, solo: bool) -> str:
+    """How the lanes are asked, below them; `place` is which of them are on the screen."""
+    parts = [f"lanes {place}"] if place else []
+    parts += ["greedy" if greedy else "sampled, one seed for all", "solo" if solo else "side by side"]
+    if race.in_turn:
+        parts.append("not all fit in memory: loaded and asked one after the other")
+    return " · ".join(parts)
 
 
 WIDE = 110

@@ -21,6 +21,7 @@ from workbench.lab.race.lane import Lane
 from workbench.lab.race.race import Race
 from workbench.lab.race.report import FORMS, document_of, result_of
 from workbench.lab.race.setup import RaceTerms
+from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
@@ -30,7 +31,7 @@ from workbench.ui.quantize.queue import QueuedJob
 from workbench.ui.race.board import LaneBoard
 from workbench.ui.race.lane import LaneScroll, LaneText, RaceLines
 from workbench.ui.race.lane_actions import LaneActions
-from workbench.ui.race.lines import summary_lines
+from workbench.ui.race.lines import EXPORTS, GREEDY, SOLO, state_text, summary_lines
 from workbench.ui.race.offer import RaceOffer
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
@@ -40,12 +41,6 @@ from workbench.ui.workspace.workspace import Workspace
 
 PAINT_SECONDS = 0.05
 """The interval at which something is drawn while lanes write: one lane, or the table."""
-EXPORTS = {
-    ".md": "Markdown    a table and the answers, to read",
-    ".json": "JSON        everything",
-    ".csv": "CSV         the figures, a row for each lane",
-}
-"""How a race is written, by the suffix of the file."""
 
 
 class RaceScreen(Screen[None]):
@@ -57,10 +52,9 @@ class RaceScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="race.stop", tooltip="Stop all lanes; what was written stays."),
         Binding("ctrl+o", "add", "Add lane", id="race.add", tooltip="Add another model to the race."),
-        Binding("f6", "greedy", "Greedy", id="race.greedy",
-                tooltip="Always the most likely token, or sampled with the chat's settings and one seed for all."),
-        Binding("f9", "solo", "Solo", id="race.solo",
-                tooltip="Run the lanes one after the other, or side by side."),
+        Binding("f6", "settings", "Settings", id="race.settings",
+                tooltip="Greedy or sampled, side by side or one after the other, and the settings of the chat."),
+        Binding("f9", "run", "Run", id="race.run", show=False, tooltip="Ask all lanes; so does Enter."),
         Binding("f7", "export", "Export", id="race.export", tooltip="Write the race as Markdown, JSON or CSV."),
         Binding("ctrl+t", "tie", "Tie", id="race.tie", show=False, tooltip="Scroll all lanes together, or each alone."),
         Binding("ctrl+b", "answer_now", "Answer now", id="race.answer_now", show=False,
@@ -210,16 +204,10 @@ class RaceScreen(Screen[None]):
         if len(race.lanes) < 2:
             key = (self._key_for("race.add"), "lane--figure")
             return styled(("A race needs two models: ", "lane--value"), key, (" adds one.", "lane--value"))
-        parts = ["greedy" if self._greedy else "sampled, one seed for all", "solo" if self._solo else "side by side"]
-        if race.in_turn:
-            parts.append("not all fit in memory: loaded and asked one after the other")
-        if place := self._board.place:
-            parts.insert(0, f"lanes {place} ({self._key_for('race.lanes')})")
-        if self._board.diff:
-            parts.append("compared with lane 1 word by word")
-        if not self._board.tied:
-            parts.append("each lane scrolls alone")
-        return styled((" · ".join(parts), "lane--dim"))
+        text = state_text(race, self._board.place, greedy=self._greedy, solo=self._solo)
+        more = ["compared with lane 1 word by word"] if self._board.diff else []
+        more += [] if self._board.tied else ["each lane scrolls alone"]
+        return styled((" · ".join([text, *more]), "lane--dim"))
 
     def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
         self._said.say(styled((clean_line(text), "lane--value")), seconds)
@@ -273,6 +261,11 @@ class RaceScreen(Screen[None]):
         if question := self._offer.take_question():
             self.prompt.put(f"{question}\n{self.prompt.text}".strip())
 
+    def escape_label(self) -> str:
+        if self.running or self._offer.making:
+            return "Stop"
+        return "" if self.prompt.has_focus else "Prompt"
+
     def action_stop(self) -> None:
         if self._offer.making:
             self.post_message(RaceOffer.Stopped())
@@ -292,13 +285,20 @@ class RaceScreen(Screen[None]):
     def action_add(self) -> None:
         self._actions.choose(before=[self._offer.alone] if self._offer.alone is not None else [])
 
-    def action_greedy(self) -> None:
-        self._greedy = not self._greedy
+    def action_settings(self) -> None:
+        greedy = ScreenSetting(GREEDY, int(not self._greedy), lambda index: self._set(greedy=not index))
+        solo = ScreenSetting(SOLO, int(self._solo), lambda index: self._set(solo=bool(index)))
+        choose_settings(self, "Settings of the race", greedy, solo)
+
+    def _set(self, *, greedy: bool | None = None, solo: bool | None = None) -> None:
+        self._greedy = self._greedy if greedy is None else greedy
+        self._solo = self._solo if solo is None else solo
         self._show()
 
-    def action_solo(self) -> None:
-        self._solo = not self._solo
-        self._show()
+    def action_run(self) -> None:
+        if not self.prompt.full_text.strip() and not self._offer.display:
+            self.say("Type a question first.")
+        self.prompt.action_send()
 
     def action_tie(self) -> None:
         self._board.tied = not self._board.tied
@@ -346,4 +346,5 @@ class RaceScreen(Screen[None]):
         await self._race.close()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        self.refresh_bindings()
         report_worker_error(event, lambda text: self.say(text, 8.0))

@@ -35,8 +35,9 @@ class SessionRows(Rows, inherit_bindings=False):
     OWN_BINDINGS: ClassVar[tuple[Binding, ...]] = (
         Binding("slash", "screen.search", "Search", id="sessions.search",
                 tooltip="Search for words in all messages of all sessions."),
-        Binding("n", "screen.rename", "Name", id="sessions.rename", tooltip="Name the selected session."),
-        Binding("p", "screen.pin", "Pin", id="sessions.pin", tooltip="Keep the selected session above the others."),
+        Binding("e", "screen.rename", "Name", id="sessions.rename", tooltip="Name the selected session."),
+        Binding("t", "screen.pin", "Pin", id="sessions.pin",
+                tooltip="Keep the selected session above the others."),
         Binding("d,delete", "screen.delete", "Delete", id="sessions.delete", tooltip="Delete the selected session."),
         Binding("u", "screen.restore", "Undo", id="sessions.restore",
                 tooltip="Restore the session that was deleted last."),
@@ -75,7 +76,9 @@ class SessionsDialog(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         with dialog_box(
-            "sessions-box", "Sessions", "Enter opens · ↓ then n names · p pins · d deletes · Space marks · Esc closes"
+            "sessions-box",
+            "Sessions",
+            "Enter opens · ↓ then e names · t pins · d deletes · Space marks · Esc closes",
         ):
             yield InputLine("sessions-search", "Search all messages…")
             yield SessionRows("sessions-rows")

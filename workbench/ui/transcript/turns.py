@@ -52,12 +52,12 @@ class TurnLines(Lines, can_focus=True):
         Binding("r", "ask('regenerate')", "Again", id="turn.regenerate",
                 tooltip="Regenerate the answer in a new branch."),
         Binding("e", "ask('edit')", "Edit", id="turn.edit", tooltip="Edit this message and continue from there."),
-        Binding("g", "ask('continue')", "Continue", id="turn.continue", tooltip="Continue a truncated answer."),
+        Binding("c", "ask('continue')", "Continue", id="turn.continue", tooltip="Continue a truncated answer."),
         Binding("left,left_square_bracket", "ask('branch_before')", "Branch before", id="turn.branch_before",
                 show=False, tooltip="Go to the branch before this one."),
         Binding("right,right_square_bracket", "ask('branch_after')", "Branch after", id="turn.branch_after",
                 show=False, tooltip="Go to the branch after this one."),
-        Binding("y,c", "copy", "Copy", id="turn.copy", tooltip="Copy the text of this turn to the clipboard."),
+        Binding("y", "copy", "Copy", id="turn.copy", tooltip="Copy the text of this turn to the clipboard."),
         Binding("b", "copy_code", "Copy code", id="turn.copy_code",
                 tooltip="Copy a code block of this turn; pressed again, the next one."),
         Binding("Y", "copy(True)", "Copy to a file", id="turn.copy_to_file", show=False,
@@ -69,9 +69,9 @@ class TurnLines(Lines, can_focus=True):
         Binding("u", "ask('undo')", "Undo", id="turn.undo", tooltip="Undo the last change of the conversation."),
         Binding("U,ctrl+y", "ask('redo')", "Redo", id="turn.redo", show=False,
                 tooltip="Redo the change that was undone last."),
-        Binding("p", "ask('replay')", "Replay", id="turn.replay", show=False,
+        Binding("v", "ask('replay')", "Replay", id="turn.replay", show=False,
                 tooltip="Replay this answer at its original speed."),
-        Binding("l", "ask('lens')", "Lens", id="turn.lens",
+        Binding("L", "ask('lens')", "Lens", id="turn.lens",
                 tooltip="Look at this answer through another model: where their distributions differ."),
         Binding("a", "ask('alternatives')", "Alternatives", id="turn.alternatives", show=False,
                 tooltip="Show what the model could have written at each place of this answer, and go on from there."),
@@ -81,6 +81,9 @@ class TurnLines(Lines, can_focus=True):
         Binding("up,k", "app.focus_previous", "Previous", id="turn.previous", show=False,
                 tooltip="Go to the turn above."),
         Binding("down,j", "app.focus_next", "Next", id="turn.next", show=False, tooltip="Go to the turn below."),
+        Binding("g,home", "go(0)", "Top", id="turn.first", show=False, tooltip="Go to the first turn."),
+        Binding("G,end", "go(-1)", "End", id="turn.last", show=False, tooltip="Go to the last turn."),
+        Binding("question_mark", "app.help", "Help", id="turn.help", show=False, tooltip="Explain the screen."),
         Binding("enter,space", "fold", "Fold", id="turn.fold", tooltip="Show or hide what is folded in this turn."),
     ]
     # fmt: on
@@ -132,6 +135,10 @@ class TurnLines(Lines, can_focus=True):
         if self.lay_out(width):
             self.forget_drawn()
         return len(self.lines)
+
+    def action_go(self, index: int) -> None:
+        """Focus the turn at an index."""
+        self.screen.query(TurnLines)[index].focus()
 
     def action_ask(self, action: TurnAction) -> None:
         self.post_message(self.Asked(self, action))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, Protocol, runtime_checkable
 
 from textual.binding import Binding
 from textual.content import Content, Span
@@ -11,19 +12,26 @@ from textual.screen import Screen
 
 from workbench.ui.widgets.lines import Lines
 
-ALWAYS = ("prompt.send", "chat.stop", "chat.models", "app.palette", "app.help", "dialog.close")
+ALWAYS = ("prompt.send", "chat.stop", "chat.models", "app.palette", "dialog.close")
 """Bindings that are listed however narrow the screen is."""
+TABS = ("app.help", "app.chat", "app.race", "app.models", "app.bench")
+"""Bindings that lead to the screens, in this order at the right of every screen."""
+SHORT, NARROW = 80, 64
+"""Widths up to which the tabs are written without gaps, and with their first letters only."""
 
-MODES = ("app.race", "app.models", "app.bench")
-"""Bindings that lead from the chat to the other screens, listed next on a wide screen."""
-ROOMY = 100
-"""Width of a wide screen."""
+
+@runtime_checkable
+class HasEscape(Protocol):
+    """A screen that says what Escape does now."""
+
+    def escape_label(self) -> str:
+        """What Escape does: stop, leave; empty for nothing."""
 
 
 class KeyBar(Lines):
     """Lists the bindings of the focused widget, in one widget; the footer of the framework has one for each key."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"keybar--key", "keybar--name"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"keybar--key", "keybar--name", "keybar--here"}
 
     def __init__(self) -> None:
         super().__init__(widget_id="keybar")
@@ -39,9 +47,14 @@ class KeyBar(Lines):
     def _listed(self) -> list[Binding]:
         seen: dict[str, Binding] = {}
         for active in self.screen.active_bindings.values():
-            here = active.binding.id == f"app.{self.screen.id}"
-            if active.binding.show and active.enabled and not here:
-                seen.setdefault(active.binding.action, active.binding)
+            binding = active.binding
+            if not (binding.show and active.enabled) or binding.id in TABS:
+                continue
+            if binding.key == "escape" and isinstance(self.screen, HasEscape):
+                if not (label := self.screen.escape_label()):
+                    continue
+                binding = replace(binding, description=label)
+            seen.setdefault(binding.action, binding)
         return list(seen.values())
 
     def _show(self, _: Screen) -> None:
@@ -49,25 +62,41 @@ class KeyBar(Lines):
             return
         text, spans = "", []
         self._places = []
-        for binding in self._fitting():
-            key, name = self._words(binding)
+        tabs = self._tabs()
+        room = self.size.width - sum(len(key) + len(name) for _, key, name, _ in tabs)
+        keys = [(binding, *self._words(binding), False) for binding in self._fitting(room)]
+        gap = " " * max(0, room - sum(len(key) + len(name) for _, key, name, _ in keys))
+        for index, (binding, key, name, here) in enumerate([*keys, *tabs]):
+            text += gap if index == len(keys) else ""
             start, middle, end = len(text), len(text) + len(key), len(text) + len(key) + len(name)
-            spans += [Span(start, middle, "keybar--key"), Span(middle, end, "keybar--name")]
+            spans += [Span(start, middle, "keybar--key"), Span(middle, end, "keybar--here" if here else "keybar--name")]
             self._places.append((start, end, binding.key))
             text += key + name
         self.set_lines([Content(text, spans)])
 
+    def _tabs(self) -> list[tuple[Binding, str, str, bool]]:
+        """The tabs: each with its key, its name, and whether it is the screen that is shown."""
+        active = {each.binding.id: each.binding for each in self.screen.active_bindings.values()}
+        width = self.size.width
+        tabs = []
+        for binding in (active[name] for name in TABS if name in active):
+            key = self.app.get_key_display(binding)
+            name = binding.description if width > NARROW else binding.description[0]
+            if binding.id == "app.help" and width <= SHORT:
+                name = "?"
+            pair = (f" {key} ", f"{name} ") if width > SHORT else (f" {key}", name)
+            tabs.append((binding, *pair, binding.id == f"app.{self.screen.id}"))
+        return tabs
+
     def _words(self, binding: Binding) -> tuple[str, str]:
-        key = self.app.get_key_display(binding).replace("Ctrl+", "^")
+        key = self.app.get_key_display(binding).replace("Ctrl+", "^").replace("Shift+", "⇧")
         return f" {key} ", f"{binding.description} "
 
-    def _fitting(self) -> list[Binding]:
-        """The bindings that fit, in order; when room is short, `ALWAYS` and `MODES` come first."""
+    def _fitting(self, room: int) -> list[Binding]:
+        """The bindings that fit, in order; when room is short, `ALWAYS` come first."""
         bindings = self._listed()
-        room = self.size.width
         chosen = []
-        first = ALWAYS + MODES if self.screen.id == "chat" and room >= ROOMY else ALWAYS
-        for binding in sorted(bindings, key=lambda each: each.id not in first):
+        for binding in sorted(bindings, key=lambda each: each.id not in ALWAYS):
             width = sum(map(len, self._words(binding)))
             if width <= room:
                 chosen.append(binding)

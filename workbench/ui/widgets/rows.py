@@ -53,6 +53,7 @@ class Rows(ScrollView, can_focus=True):
                 tooltip="Go one page down."),
         Binding("home,g", "first", "Top", id="rows.top", show=False, tooltip="Go to the first row."),
         Binding("end,G", "last", "End", id="rows.end", show=False, tooltip="Go to the last row."),
+        Binding("question_mark", "app.help", "Help", id="rows.help", show=False, tooltip="Explain the screen."),
         Binding("enter", "choose", "Open", id="rows.choose", tooltip="Open or choose the selected row."),
     ]
     # fmt: on

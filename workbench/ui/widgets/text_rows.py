@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from string import ascii_letters
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -12,14 +11,11 @@ from textual.content import Content
 
 from workbench.ui.widgets.rows import Rows, without_keys
 
-LETTERS = frozenset({"space", *ascii_letters})
-"""Keys that a screen with many actions does not leave to its lists."""
-
 
 class TextRows(Rows, inherit_bindings=False):
     """Lines that can be scrolled. New lines keep the scroll position."""
 
-    BINDINGS: ClassVar[list[BindingType]] = without_keys(Rows.BINDINGS, LETTERS)
+    BINDINGS: ClassVar[list[BindingType]] = without_keys(Rows.BINDINGS, {"space"})
 
     def __init__(self, widget_id: str) -> None:
         super().__init__(widget_id)

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from workbench.core.answer import Outcome
 from workbench.core.chat import Message
@@ -240,8 +239,9 @@ class Workspace:
     def save_defaults(self) -> Sequence[str]:
         """Make the current settings the defaults of new conversations. Returns and raises as `Services.save_config`."""
         now = self.general
-        changes: dict[str, Any] = {"system": now.system, "sampling": now.sampling, "load": now.load}
-        replaced = self._services.save_config(changes)
+        names = ["system", "sampling", "load"]
+        names += ["when_context_full"] if now.when_context_full != self._config.when_context_full else []
+        replaced = self._services.save_config(changes := {name: getattr(now, name) for name in names})
         self._config = replace(self._config, **changes, origins=from_origin(now.origins, "config"))
         return replaced
 
@@ -330,14 +330,14 @@ class Workspace:
     def readings(self) -> StatsReadings:
         meter = self.answering.answer.meter if self.answering else None
         metrics = meter.metrics(percentiles=False) if meter else self._metrics
-        shown = metrics or next((turn.metrics for turn in reversed(self.conversation.turns) if turn.metrics), None)
+        metrics = metrics or next((turn.metrics for turn in reversed(self.conversation.turns) if turn.metrics), None)
         return StatsReadings(
             info=self.engine.info if self.engine else None,
             loading=self.slot.load.label if self.slot.load else "",
             metrics=metrics,
             live_tps=meter.live_tps() if meter else None,
             history=tuple(self._speeds),
-            context_used=shown.context_used if shown else None,
+            context_used=metrics.context_used if metrics else None,
             machine=self.machine.view,
             needs_reload=self.needs_reload,
             streaming=meter is not None,
