@@ -47,7 +47,8 @@ class LaneBoard(Horizontal):
     @property
     def _entered(self) -> int | None:
         """The index of the lane that has the focus; None where none has."""
-        return next((index for index, column in enumerate(self.columns) if column.scroll.has_focus), None)
+        focused = self.screen.focused
+        return next((index for index, column in enumerate(self.columns) if column.scroll is focused), None)
 
     def arrange_lanes(self) -> None:
         """Show as many lanes as fit, the one that has the focus among them."""
@@ -71,7 +72,7 @@ class LaneBoard(Horizontal):
             return False
         # A lane that is not displayed cannot take the focus.
         columns[index].display = True
-        columns[index].scroll.focus()
+        self.screen.set_focus(columns[index].scroll)
         return True
 
     def paint(self) -> None:
