@@ -59,7 +59,7 @@ async def on_the_screen(workers: Workers, model: str, kind: str, fields: dict[st
         await settle(pilot)
         # The settings of the conversation are no part of a measurement.
         await app.workspace.change("", {"num_thread": 1, "type_v": "q4_0", "num_batch": 32})
-        await pilot.press("f5", *("f6",) * KINDS[kind])
+        await pilot.press("f5", "f6", "home", *["down"] * KINDS[kind], "enter")
         await settle(pilot)
         for name, text in fields.items():
             app.screen.query_one(f"#bench-{name}", BenchInput).input.value = text

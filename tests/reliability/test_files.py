@@ -20,7 +20,7 @@ from workbench.core.errors import ModelFileError
 from workbench.gguf.check import check_loadable
 from workbench.gguf.files import read_fit_model, read_report
 from workbench.gguf.fit import FitModel, FitQuestion
-from workbench.gguf.kinds import _DECODERS
+from workbench.gguf.kinds import DECODERS
 from workbench.gguf.shares import DeviceRoom, Room
 
 ROOM = Room(DeviceRoom("CPU", 2**36), (DeviceRoom("GPU", 2**33, 2**29),))
@@ -99,7 +99,7 @@ def test_toys_under_the_names_of_all_architectures(tmp_path: Path, models: dict[
     ended = []
     for name in TOYS:
         toy = models[name]
-        for architecture in sorted(_DECODERS):
+        for architecture in sorted(DECODERS):
             named = renamed(toy, architecture.encode())
             named.lay_out()
             path.write_bytes(named.header() + toy.data)

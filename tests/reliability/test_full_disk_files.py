@@ -22,12 +22,13 @@ from workbench.lab.bench.record import BenchRecord
 from workbench.library.file_facts import FileFactsCache
 from workbench.library.folders import model_file
 from workbench.store.config.write import save_config
-from workbench.store.documents import RaceFolder, write_document
+from workbench.store.documents import write_document
 from workbench.store.export.session import export_session
 from workbench.store.files import write_copy
 from workbench.store.kept_runs import bench_runs
 from workbench.store.loads import FileLoadBook
 from workbench.store.memory_speed import best_memory_speed
+from workbench.store.races import RaceFolder
 
 MACHINE = BenchMachine("", "a processor", "", "CPU", 4, 2**34, "Linux", ())
 RUN = "260101-000000-abcd"

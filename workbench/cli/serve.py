@@ -10,8 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from workbench.cli.composition import Workers, compose, describe_problem
-from workbench.cli.options import MODEL_HELP, add_settings, given_values, origins, settings, system_prompt
-from workbench.cli.output import note
+from workbench.cli.options import (
+    MODEL_HELP,
+    add_json,
+    add_settings,
+    given_values,
+    origins,
+    settings,
+    system_prompt,
+)
+from workbench.cli.output import note, print_json
 from workbench.cli.progress import ProgressLine, show_loading, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, WorkbenchError
@@ -49,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-origin", action="append", default=[], metavar="ORIGIN", help="an origin whose web pages may ask"
     )
     add_settings(parser)
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -115,7 +124,11 @@ async def _serve(options: argparse.Namespace, workers: Workers, model: str, acce
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         at_once = f"{load.num_parallel} answers at once" if load.num_parallel > 1 else "one answer at a time"
-        note(f"workbench: {model} is served at http://{shown}:{port}/v1, {at_once}. Ctrl+C ends.")
+        address = f"http://{shown}:{port}"
+        if options.json:
+            print_json({"model": model, "address": address, "num_parallel": load.num_parallel})
+        else:
+            note(f"workbench: {model} is served at {address}/v1, {at_once}. Ctrl+C ends.")
         await server.serve([listener])
     finally:
         listener.close()

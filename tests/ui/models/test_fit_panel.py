@@ -34,7 +34,7 @@ from workbench.ui.models.fit_lines import (
     short_fit,
     short_settings,
 )
-from workbench.ui.models.keys import KEYS as KEYS_OF_SCREEN
+from workbench.ui.models.keys import WHAT_IF
 from workbench.ui.models.what_if import CACHE_TYPES, LONGEST, WhatIf, next_context, typed_context
 
 HOST = Room(DeviceRoom("CPU", 5_300_000_000))
@@ -213,9 +213,9 @@ def test_what_is_on_a_gpu_is_closed_before_anything_is_loaded() -> None:
 
 
 TRIALS = [
-    literal_eval(f"({binding.action.removeprefix('what_if(').removesuffix(')')},)")
-    for binding in KEYS_OF_SCREEN
-    if isinstance(binding, Binding) and binding.action.startswith("what_if(")
+    literal_eval(f"({binding.action.removeprefix('screen.what_if(').removesuffix(')')},)")
+    for binding in WHAT_IF
+    if isinstance(binding, Binding) and binding.action.startswith("screen.what_if(")
 ]
 """The arguments of the keys that try other settings."""
 

@@ -161,7 +161,7 @@ class QualityScreen(Screen[None]):
     def _hint(self) -> str:
         if self._shown:
             return f"{', '.join(record.id for record in self._shown)}, kept."
-        keys = {"text": "text", "add": "quantization", "caches": "cache type", "depth": "depth", "start": "measure"}
+        keys = {"text": "text", "add": "quantization", "caches": "cache type", "settings": "depth", "start": "measure"}
         return ", ".join(f"{self._key_for(f'quality.{name}')}: {word}" for name, word in keys.items())
 
     @on(Rows.Moved, "#quality-rows")
