@@ -344,9 +344,9 @@ async def test_stopping_in_the_list(host, clock, model):
         await pilot.pause()
         assert "tensor   10 of 40  blk.3.ffn_up.weight" in shown(app)
         assert "47.7 MiB/s, 0:02 so far, 0:06 left" in shown(app)
-        await pilot.press("enter", "s")
+        await pilot.press("enter", "x")
         await until(pilot, lambda: made(app) == ["stopped", "running"])
-        await pilot.press("down", "s")
+        await pilot.press("down", "x")
         await until(pilot, lambda: made(app) == ["stopped", "stopped"])
         await pilot.press("escape")
         await settle(pilot)
@@ -354,7 +354,7 @@ async def test_stopping_in_the_list(host, clock, model):
         assert not app.screen.query(JobBar)
         await pilot.press("ctrl+s")
         await settle(pilot)
-        await pilot.press("s", "enter", "escape")
+        await pilot.press("x", "enter", "escape")
 
 
 async def test_a_failure_is_reported(host, clock, model):
