@@ -14,6 +14,9 @@ from workbench.library.places import Places
 
 pytest_plugins = ("tests.servers.fixtures",)
 
+# Each worker imports all tests, and they start the program hundreds of times: what is not kept is compiled each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # A failed native assertion would otherwise start a debugger, which takes seconds and writes to the terminal.
 os.environ["GGML_NO_BACKTRACE"] = "1"
 # llama.cpp computes on one thread, whatever is set: the threads of two tests on the same cores wait for each other at

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import anthropic
-import ollama
-import openai
 import pytest
 
 from tests.serve.conftest import served
@@ -19,7 +16,10 @@ def address(service, engine):
         yield address
 
 
+# The clients take seconds to import, which each worker that collects these tests would spend.
 def test_the_client_of_openai(address, engine):
+    import openai
+
     client = openai.OpenAI(base_url=f"{address}/v1", api_key="any", max_retries=0)
     assert [model.id for model in client.models.list()] == ["toy"]
     found = client.chat.completions.create(model="toy", messages=HELLO, logprobs=True, top_logprobs=1)
@@ -39,6 +39,8 @@ def test_the_client_of_openai(address, engine):
 
 
 def test_the_client_of_anthropic(address):
+    import anthropic
+
     client = anthropic.Anthropic(base_url=address, api_key="any", max_retries=0)
     found = client.messages.create(model="toy", max_tokens=9, messages=HELLO)
     assert [block.type for block in found.content] == ["thinking", "text"]
@@ -51,6 +53,8 @@ def test_the_client_of_anthropic(address):
 
 
 def test_the_client_of_ollama(address):
+    import ollama
+
     client = ollama.Client(host=address)
     assert [model.model for model in client.list().models] == ["toy"]
     assert client.show("toy").details.family == "llama"
