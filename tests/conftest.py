@@ -33,6 +33,7 @@ settings.register_profile(
 settings.register_profile("quick", settings.get_profile("workbench"), max_examples=25)
 settings.load_profile("workbench")
 
+ARCHITECTURE = Path(__file__).parent / "architecture"
 INSTALLED = find_demo()
 """The demo model that is installed."""
 
@@ -59,6 +60,9 @@ SHARED = {
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
+        if item.path.parent == ARCHITECTURE and "wheel" not in getattr(item, "fixturenames", ()):
+            # They parse the whole program, once in a worker.
+            item.add_marker(pytest.mark.xdist_group("architecture"))
         for name in {SHARED[name] for name in getattr(item, "fixturenames", ()) if name in SHARED}:
             item.add_marker(pytest.mark.xdist_group(name))
 
