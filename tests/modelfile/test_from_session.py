@@ -148,7 +148,9 @@ def value_of(parameter):
     bounds = {"min_value": max(parameter.low, -1e6), "max_value": min(parameter.high, 1e6)}
     match parameter.kind:
         case "int":
-            return st.integers(int(max(parameter.low, -(2**62))), int(min(parameter.high, 2**62)))
+            # A Modelfile's context has at least four tokens, as in Ollama.
+            low = 4 if parameter.name == "num_ctx" else int(max(parameter.low, -(2**62)))
+            return st.integers(low, int(min(parameter.high, 2**62)))
         case "float":
             return st.floats(**bounds)
         case "bool":
@@ -159,7 +161,11 @@ def value_of(parameter):
             return st.sampled_from(["", "json"])
         case _:
             text = st.sampled_from(parameter.choices) if parameter.choices else printable
-            text = st.from_regex(parameter.form, fullmatch=True) if parameter.form else text
+            if parameter.regex:
+                # Of the texts of the form, few begin with a regular expression.
+                text = st.sampled_from([r"blk\.[0-3]\.ffn_.*=CPU", "_exps=CUDA0", r"^output\.weight$=Vulkan1"])
+            elif parameter.form:
+                text = st.from_regex(parameter.form, fullmatch=True)
             return st.lists(text, max_size=3).map(tuple)
 
 

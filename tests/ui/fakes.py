@@ -682,7 +682,7 @@ async def settle(pilot: Pilot[None]) -> None:
 
 async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
     """Wait for something that happens while work goes on."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(30):
         while not condition():
             await pilot.pause(0.01)
     await pilot.pause()

@@ -52,7 +52,7 @@ async def test_a_measurement_from_the_keyboard(host: ScriptedHost, clock: FakeCl
         await settle(pilot)
         assert isinstance(app.screen, ChooseDialog)
         app.screen.dismiss(str(text))
-        await until(pilot, lambda: isinstance(app.screen, QualityScreen) and "text.txt" in seen(app))
+        await until(pilot, lambda: isinstance(app.screen, QualityScreen) and app.screen._setup.text)
         await pilot.press("f9")
         await until(pilot, lambda: app.screen._shown)
         # On a busy machine a warning stands in its place first.
