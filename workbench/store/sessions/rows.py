@@ -250,7 +250,7 @@ def read_messages(
         "SELECT number, parent, role, content, reasoning, at, model, finish_reason, metrics, made, seed, trace, "
         "deleted_at, message.key, EXISTS (SELECT 1 FROM piece WHERE piece.message = message.key) FROM message "
         "LEFT JOIN making ON making.key = message.making "
-        f"WHERE session = ?1 {'' if number is None else 'AND number = ?2'} ORDER BY number",
+        f"WHERE session = ? {'' if number is None else 'AND number = ?'} ORDER BY number",
         (session,) if number is None else (session, number),
     ).fetchall()
     for count, parent, role, content, reasoning, at, model, reason, metrics, made, seed, trace, gone, key, cut in rows:
