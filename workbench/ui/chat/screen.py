@@ -239,7 +239,7 @@ class ChatScreen(Screen[None]):
             self.app.push_screen(inspect_screen(self._services, model))
 
     def model_with_file(self) -> ModelEntry | None:
-        """The open model, where it has a file; else the user is told."""
+        """The open model, where it has a file; None, with a notice, where there is none."""
         model = self._workspace.model
         if model is None or model.path is None:
             text = "No model is open." if model is None else "The open model has no file that can be read."
