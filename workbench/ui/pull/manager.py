@@ -78,7 +78,9 @@ class PullManager:
         names = ", ".join(request.label for request in left[:3]) + (", …" if len(left) > 3 else "")
         what = f"{fmt.counted(len(left), 'download')} not finished"
         self._notify(
-            f"{names}. {self._keys} shows them; {self._key_for('pull.pause_all')} there continues all of them.", what, 12
+            f"{names}. {self._keys} shows them; {self._key_for('pull.pause_all')} there continues all of them.",
+            what,
+            12,
         )
 
     def look(self) -> None:
