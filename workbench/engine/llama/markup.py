@@ -14,6 +14,8 @@ from workbench.engine.llama.template import PromptTemplate
 _THOUGHT, _ANSWER = "Ponderings of old.", "Utterance at last."
 _PROBE = (Message("user", "Question one?"), Message("assistant", _ANSWER, _THOUGHT))
 _TAG = r"<[^<>\s]{1,40}>|\[[A-Za-z_/]{1,40}\]"
+_UNNAMED = {"<answer>": "<|extra_4|>"}
+"""What shows that a model writes a wrapper that its template does not name: Hunyuan A13B has this end of turns."""
 _AROUND = re.compile(rf"({_TAG})\s*{re.escape(_THOUGHT)}\s*({_TAG})")
 
 _MOST_KEPT = 32
@@ -42,7 +44,7 @@ def markup_of(template: PromptTemplate, cancel: CancelToken) -> Family | None:
 def _look_for(template: PromptTemplate, cancel: CancelToken) -> Family | None:
     source = template.source
     family = family_of(source)
-    wrappers = [wrapper for wrapper in WRAPPERS if wrapper in source]
+    wrappers = [wrapper for wrapper in WRAPPERS if wrapper in source or _UNNAMED.get(wrapper, wrapper) in source]
     if not (wrappers if family else re.search("reasoning|thinking|thought", source, re.IGNORECASE)):
         return family
     try:
@@ -56,8 +58,12 @@ def _look_for(template: PromptTemplate, cancel: CancelToken) -> Family | None:
 
 
 def _asks_for(source: str, wrapper: str) -> bool:
-    """Whether a template tells the model to write `wrapper`, or removes it from earlier answers."""
-    return wrapper + WRAPPERS[wrapper] in source or re.search(rf"split\(['\"]{re.escape(wrapper)}", source) is not None
+    """Whether the model writes `wrapper`: its template asks for it, or removes it from earlier answers."""
+    return (
+        wrapper + WRAPPERS[wrapper] in source
+        or re.search(rf"split\(['\"]{re.escape(wrapper)}", source) is not None
+        or _UNNAMED.get(wrapper, "\0") in source
+    )
 
 
 def _family_in(rendered: str) -> Family | None:
