@@ -141,7 +141,8 @@ def _family_row(row: Mapping[str, str]) -> tuple[str, ...]:
     on = rendered("on", question)
     switches = think_values(template.source, "off", -1)
     typed = typed_switch(template.source, "off")
-    switch = ", ".join(f"`{name}`" for name in switches) or (f"`{typed}` in the question" if typed else "")
+    works = on != rendered("off", question)
+    switch = ", ".join(f"`{name}`" for name in switches if works) or (f"`{typed}` in the question" if typed else "")
     kept = "Thoughts." in rendered("on", (*question, *said, *question))
     marks = [f"`{mark.strip()}`".replace("\n", " ") for mark in (own.opening, own.closing)]
     return (
