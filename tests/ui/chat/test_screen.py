@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 from textual import events
@@ -23,6 +24,7 @@ from tests.ui.fakes import (
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.errors import EngineError
+from workbench.core.events import Finished
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
@@ -67,6 +69,17 @@ async def test_the_second_question_shows_what_was_cached(host: ScriptedHost, clo
         assert metrics is not None
         assert metrics.cached_tokens
         assert f"{metrics.cached_tokens} of {metrics.prompt_tokens}" in shown(app)
+
+
+async def test_the_notice_of_a_model_is_shown_once_in_a_conversation(host, clock, monkeypatch) -> None:
+    monkeypatch.setattr("workbench.engine.scripted.engine.Finished", partial(Finished, notice="It was joined."))
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        for text in ("one", "two"):
+            await ask(pilot, text)
+            await settle(pilot)
+        assert shown(app).count("It was joined.") == 1
 
 
 async def test_escape_stops_in_the_middle_and_keeps_what_was_written(host: ScriptedHost, clock: FakeClock) -> None:

@@ -26,6 +26,8 @@ class ChatAnswers:
         self._view = view
         self._workspace = view.workspace
         self._running: Worker[None] | None = None
+        self._said: tuple[object, ...] = ()
+        """The last notice of a model, with the model and the conversation: it is shown once."""
 
     @property
     def is_running(self) -> bool:
@@ -171,7 +173,9 @@ class ChatAnswers:
             more, new = view.key_for("app.settings"), view.key_for("chat.new")
             hint = f"{more}: a longer context (num_ctx), or the oldest turns left out (when full). {new}: a new chat."
             view.add(Notice("The context is full.", hint, "warning"))
-        if outcome.notice:
+        said = (self._workspace.engine, self._workspace.conversation, outcome.notice)
+        if outcome.notice and said != self._said:
+            self._said = said
             view.add(Notice(outcome.notice, severity="warning"))
         if outcome.error is not None:
             view.add_error(outcome.error, "engine")
