@@ -35,6 +35,8 @@ SCRIPTS = (
     "checkpoints",
     "remote_overhead",
     "sweep_cost",
+    "batching",
+    "busy_machine",
     "formats",
     "pull",
 )

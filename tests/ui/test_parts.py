@@ -9,7 +9,7 @@ from textual.geometry import Offset
 from tests.ui.fakes import ANSWER, FakeClock, app_on, settle, shown
 from workbench.core.chat import Message
 from workbench.core.config import Config
-from workbench.core.events import PromptChange, PromptReuse
+from workbench.core.events import PromptChange, PromptReuse, ThreadsUsed
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling
@@ -72,6 +72,12 @@ FULL = StatsReadings(info=INFO, machine=MachineView(HOST), context_used=970, his
 
 
 @pytest.mark.parametrize("height", [60, 33, 30, 20])
+def test_fewer_threads_on_a_busy_machine_are_said() -> None:
+    busy, quiet = (StatsReadings(streaming=True, threads=ThreadsUsed(count, 2, 0)) for count in (1, 2))
+    assert "1 of 2 threads: the machine" in "\n".join(line.plain for line in panel_lines(busy, 31, 60))
+    assert "threads" not in "\n".join(line.plain for line in panel_lines(quiet, 31, 60))
+
+
 @pytest.mark.parametrize("readings", [StatsReadings(), FULL], ids=["empty", "full"])
 def test_the_panel_is_never_too_wide(readings: StatsReadings, height: int) -> None:
     lines = panel_lines(readings, 31, height)

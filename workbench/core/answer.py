@@ -7,7 +7,7 @@ from typing import Literal
 
 from workbench.core.chat import Message
 from workbench.core.errors import EngineError, WorkbenchError
-from workbench.core.events import Event, Failed, Finished, PromptProgress, Token, TokenKind
+from workbench.core.events import Event, Failed, Finished, PromptProgress, ThreadsUsed, Token, TokenKind
 from workbench.core.formats import Verdict
 from workbench.core.metrics import AnswerMetrics, Meter
 
@@ -60,6 +60,8 @@ class Answer:
         self.meter = meter
         self.phase: Phase = "waiting"
         self.progress: PromptProgress | None = None
+        self.threads: ThreadsUsed | None = None
+        """Those that write it; None where they are not adapted."""
         self._texts: dict[TokenKind, list[str]] = {"answer": [], "reasoning": []}
         self._end: Finished | Failed | None = None
 
@@ -76,6 +78,8 @@ class Answer:
                     self._texts["reasoning"] += self._texts["answer"]
                     self._texts["answer"] = []
                 self._texts[event.kind].append(event.text)
+            case ThreadsUsed():
+                self.threads = event
             case Finished():
                 self._texts["reasoning"].append(event.thoughts)
                 self._texts[event.kind].append(event.text)

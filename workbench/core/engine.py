@@ -35,6 +35,8 @@ class Request:
     """Whether the last message is the beginning of the answer, to be continued."""
     alternatives: int = 0
     """The likeliest tokens that are wanted at each place of the answer; 0 for none."""
+    timed: bool = False
+    """Whether its speed is measured for comparison: the number of threads stays as it is set."""
     answer_now: CancelToken | None = field(default=None, compare=False)
     """Ends the thoughts of the answer when it is set, where the engine can do that."""
 

@@ -94,6 +94,15 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadsUsed:
+    """The threads that write the answer from here on: fewer than `most` while other programs use the cores."""
+
+    count: int
+    most: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """The token counts of one answer, from whoever tokenized it."""
 
@@ -148,5 +157,5 @@ class Failed:
     at_ns: int
 
 
-Event = PromptProgress | Token | Finished | Failed
+Event = PromptProgress | ThreadsUsed | Token | Finished | Failed
 Batch = tuple[Event, ...]

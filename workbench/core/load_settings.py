@@ -33,6 +33,7 @@ class LoadSettings:
     offload_kqv: bool = True
     num_thread: int = 0
     num_thread_batch: int = 0
+    adapt_threads: bool = True
     use_mmap: bool = True
     load_mode: str = "mmap"
     type_k: str = "f16"
@@ -104,6 +105,10 @@ def load_parameters() -> Sequence[Parameter]:
         Parameter("num_thread_batch", "Prompt threads", "int", load.num_thread_batch,
                   "CPU threads that compute prompts; 0 is as many as for the answer.",
                   0, 1024, reload=True, in_modelfile=False),
+        Parameter("adapt_threads", "Adapt threads", "bool", load.adapt_threads,
+                  "Write with fewer threads while other programs use the cores; not where num_thread, a seed or a "
+                  "temperature of 0 is set.",
+                  reload=True, in_modelfile=False),
         Parameter("use_mmap", "Memory map", "bool", load.use_mmap,
                   "Map the file instead of reading it; pages are loaded when they are used.", reload=True),
         Parameter("load_mode", "Load mode", "choice", load.load_mode,

@@ -16,11 +16,12 @@ from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
 from workbench.core.errors import ContextFullError, EngineError, TemplateError
-from workbench.core.events import Failed, Finished, PromptProgress, Token
+from workbench.core.events import Failed, Finished, PromptProgress, ThreadsUsed, Token
 from workbench.core.parameters import Sampling
 from workbench.engine.llama.host import NO_TEMPLATE, LlamaHost
 from workbench.engine.llama.runtime import shared_runtime
 from workbench.engine.llama.states import StateCache
+from workbench.engine.llama.thread_pace import ThreadPace
 
 PROMPTS = [
     "The capital of France is",
@@ -70,7 +71,7 @@ async def test_an_answer_carries_its_figures(engine):
     assert metrics.prefill_tps > 0
     assert metrics.decode_tps > 0
     assert metrics.source == "engine"
-    lanes = [event.lane_ns for event in result.events]
+    lanes = [event.lane_ns for event in result.events if not isinstance(event, ThreadsUsed)]
     assert lanes == sorted(lanes)
     assert engine.info.backend == "CPU"
     assert engine.info.memory.weights_bytes > 35_000_000
@@ -445,3 +446,22 @@ async def test_the_beginning_of_an_answer_is_never_dropped(host, models, demo_pa
     assert isinstance(rest.end, Finished)
     assert rest.of(PromptProgress)[0].dropped >= 2
     assert "four" in rest.text
+
+
+async def test_fewer_threads_write_while_the_machine_is_busy(host, monkeypatch):
+    def crowded(self, ns):
+        changed, self.used = self.used != 1, 1
+        return changed
+
+    monkeypatch.setattr(ThreadPace, "step", crowded)
+    engine = await load(host, num_thread=0)
+    most = engine.info.settings.num_thread
+    if most == 1:
+        pytest.skip("one core has nothing to give")
+    usual = replace(raw(STORY, 6), sampling=Sampling(num_predict=6))
+    (used,) = (await answer(engine, usual)).of(ThreadsUsed)
+    assert (used.count, used.most) == (1, most)
+    # What is timed, and what has to repeat, is computed with all.
+    timed = (await answer(engine, replace(usual, timed=True))).of(ThreadsUsed)
+    assert [each.count for each in timed] == [most]
+    assert not (await answer(engine, raw(STORY, 6))).of(ThreadsUsed)

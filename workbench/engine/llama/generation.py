@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Request
 from workbench.core.errors import CancelledError, EngineError, TemplateError, WorkbenchError
-from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, PromptReuse, Token, Usage
+from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, PromptReuse, ThreadsUsed, Token, Usage
 from workbench.engine.llama.constraint import FormatSampler, matcher_of
 from workbench.engine.llama.continuous_batching import AnswerSteps
 from workbench.engine.llama.control_texts import ControlTexts
@@ -116,6 +116,9 @@ class Generation:
     ) -> Generator[Part | None, None, FinishReason]:
         sampling = self._request.sampling
         self._cached = len(slot.tokens)
+        # Attention sums in another order with another number of threads: what must repeat keeps it.
+        repeats = sampling.seed >= 0 or sampling.temperature <= 0
+        self._model.adapt_threads(not (self._request.timed or repeats), self._show_threads)
         if not (yield from self._prefill(job, prompt, slot, reuse)):
             return "cancelled"
         if sampling.num_predict == 0:
@@ -129,6 +132,9 @@ class Generation:
             return (yield from self._decode(job, slot, limit, sampling.num_predict))
         finally:
             sampler.close()
+
+    def _show_threads(self, count: int, most: int) -> None:
+        self._outbox.put(ThreadsUsed(count, most, time.perf_counter_ns()))
 
     def _prefill(
         self, job: Clock, prompt: PromptTokens, slot: Slot, reuse: PromptReuse

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
@@ -20,6 +21,7 @@ from workbench.engine.llama.checkpoints import CheckpointPool, Checkpoints
 from workbench.engine.llama.context_memory import ContextMemory
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.slot import Aborted, Part, Slot
+from workbench.engine.llama.thread_pace import ThreadPace
 from workbench.engine.llama.vocabulary import Vocabulary
 from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, make_context
 
@@ -101,6 +103,10 @@ class Model:
             # The batch points at `_one`: decoding the next token is one store and one call.
             self._one_batch = api.llama_batch_get_one(self._one, 1)
             self._batch = native.TokenBatch(self.n_batch)
+            self._batch_threads = settings.num_thread_batch or settings.num_thread
+            self._pace = ThreadPace(settings.num_thread) if settings.adapt_threads else None
+            self._adapting = self._pace is not None
+            self._show_threads: Callable[[int, int], None] = lambda count, most: None
             self.offloaded = settings.num_gpu != 0
         except BaseException:
             self.close()
@@ -110,6 +116,24 @@ class Model:
     def native(self) -> Pointer:
         """The native context, for sampling."""
         return self._ctx
+
+    def adapt_threads(self, wanted: bool, show: Callable[[int, int], None]) -> None:
+        """Adapt the number of threads from here on, or compute with all of them.
+
+        `show` gets the number in use, and the most, where it is less than that and when it changes.
+        """
+        if self._pace is None:
+            return
+        self._adapting, self._show_threads = wanted, show
+        used = self._pace.used
+        if not wanted:
+            self._pace.reset()
+        if used < self._pace.most:
+            self._use_threads(self._pace)
+
+    def _use_threads(self, pace: ThreadPace) -> None:
+        api.llama_set_n_threads(self._ctx, pace.used, self._batch_threads)
+        self._show_threads(pace.used, pace.most)
 
     def abort(self) -> None:
         """End the `llama_decode` that runs, on a CPU; from any thread.
@@ -129,6 +153,16 @@ class Model:
                 of a single token is none.
             EngineError: llama.cpp failed.
         """
+        pace = self._pace
+        if pace is None or not self._adapting or len(parts) > 1 or len(parts[0][1]) > 1:
+            self._compute(parts)
+            return
+        began = time.perf_counter_ns()
+        self._compute(parts)
+        if pace.step(time.perf_counter_ns() - began):
+            self._use_threads(pace)
+
+    def _compute(self, parts: Sequence[Part]) -> None:
         if len(self.slots) == 1:
             self._compute_one(parts[0])
             return

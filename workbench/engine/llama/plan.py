@@ -152,7 +152,10 @@ def make_plan(
     if fit.refusal is not None:
         raise fit.refusal
     layers = fit.gpu_layers
-    settings = replace(asked, num_ctx=n_ctx, num_thread=asked.num_thread or machine.cores, num_gpu=layers)
+    # Not where the number was chosen, or little of the work is that of the CPU.
+    adapts = asked.adapt_threads and not asked.num_thread and not layers
+    threads = asked.num_thread or machine.cores
+    settings = replace(asked, num_ctx=n_ctx, num_thread=threads, adapt_threads=adapts, num_gpu=layers)
     if model.architecture in NO_FLASH_ATTENTION:
         settings = replace(settings, flash_attn="off")
         if asked.flash_attn == "on":

@@ -95,7 +95,7 @@ class LatencyTest:
         self._n_gen = n_gen
         self._again = again
         request = sampled or Request()
-        self._request = replace(request, sampling=replace(request.sampling, num_predict=n_gen, seed=1))
+        self._request = replace(request, sampling=replace(request.sampling, num_predict=n_gen, seed=1), timed=True)
         self._rng = random.Random(seed)
         self._clock = clock
         self._answers: dict[tuple[int, bool], list[LatencyAnswer]] = {}

@@ -245,7 +245,9 @@ class Race:
         if sampling.seed < 0:
             # All lanes get the same seed, so that only the models differ.
             sampling = replace(sampling, seed=self._seeds[number])
-        request = Request(messages=lane.messages(self.questions), sampling=sampling, given=set_names(lane.origins))
+        request = Request(
+            messages=lane.messages(self.questions), sampling=sampling, given=set_names(lane.origins), timed=True
+        )
         lane.answer_now = CancelToken()
         request = replace(request, answer_now=lane.answer_now)
         answer = lane.begin(

@@ -61,7 +61,11 @@ def _speed_lines(readings: StatsReadings, width: int) -> list[Content]:
     for row, text in enumerate(digits(fmt.rate(readings.decode_tps))):
         unit = " tokens/s" if row == 2 else ""
         lines.append(styled((text, "gauge--figure"), (unit, "gauge--label")))
-    return lines + graph(readings.history, width)
+    lines += graph(readings.history, width)
+    if (threads := readings.threads) is not None and threads.count < threads.most:
+        text = f"{threads.count} of {threads.most} threads: the machine is busy"
+        lines += paragraph(text, width, 0, "gauge--warn")
+    return lines
 
 
 def _latency_lines(readings: StatsReadings, width: int) -> list[Ranked]:

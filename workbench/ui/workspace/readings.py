@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from workbench.core.events import ThreadsUsed
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo
 from workbench.ui.workspace.machine_watch import MachineView
@@ -26,6 +27,8 @@ class StatsReadings:
     machine: MachineView = field(default_factory=MachineView)
     meters_key: str = ""
     """The key that lists the alarms."""
+    threads: ThreadsUsed | None = None
+    """Those that write the answer that streams; None where their number was not adapted."""
     needs_reload: bool = False
     streaming: bool = False
 

@@ -1,7 +1,4 @@
-"""The state behind the chat screen: the open model, the conversation, its journal and the answer that streams.
-
-It knows no widget, so that its behaviour can be tested without a screen.
-"""
+"""The state behind the chat screen, without its widgets: the model, the conversation, its journal, the answer."""
 
 from __future__ import annotations
 
@@ -328,7 +325,8 @@ class Workspace:
             self._speeds.append(speed)
 
     def readings(self) -> StatsReadings:
-        meter = self.answering.answer.meter if self.answering else None
+        answer = self.answering.answer if self.answering else None
+        meter = answer.meter if answer else None
         metrics = meter.metrics(percentiles=False) if meter else self._metrics
         metrics = metrics or next((turn.metrics for turn in reversed(self.conversation.turns) if turn.metrics), None)
         return StatsReadings(
@@ -339,6 +337,7 @@ class Workspace:
             history=tuple(self._speeds),
             context_used=metrics.context_used if metrics else None,
             machine=self.machine.view,
+            threads=answer.threads if answer else None,
             needs_reload=self.needs_reload,
             streaming=meter is not None,
         )

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.engine.llama.thread_pace import ThreadPace, rungs
+
+Steps = Callable[[random.Random, int], float]
+"""The duration of a step with a number of threads, in milliseconds."""
+
+
+def machine(cores: int, loops: int, *, noise: float = 0.04, slice_ms: float = 8.0, step_ms: float = 16.0) -> Steps:
+    """A machine on which so many programs each use a core all the time."""
+
+    def step(chance: random.Random, threads: int) -> float:
+        free = step_ms / threads**0.9 * chance.gauss(1, noise)
+        crowded = threads + loops - cores
+        return free if crowded <= 0 else free + sum(chance.expovariate(1 / slice_ms) for _ in range(2 * crowded))
+
+    return step
+
+
+def speed(steps: Steps, choose: ThreadPace | int, seed: int, tokens: int = 1500) -> float:
+    """Tokens per millisecond."""
+    return tokens / play(steps, choose, seed, tokens)[0]
+
+
+def usual(steps: Steps, pace: ThreadPace, tokens: int) -> int:
+    """The number of threads of most of the later tokens."""
+    play(steps, pace, 1, tokens // 2)
+    return play(steps, pace, 2, tokens // 2)[1].most_common(1)[0][0]
+
+
+def play(steps: Steps, choose: ThreadPace | int, seed: int, tokens: int) -> tuple[float, Counter[int]]:
+    """The milliseconds that tokens take, and how many were written with each number of threads."""
+    chance, total, counts = random.Random(seed), 0.0, Counter[int]()
+    for _ in range(tokens):
+        counts[choose if isinstance(choose, int) else choose.used] += 1
+        taken = max(0.1, steps(chance, choose if isinstance(choose, int) else choose.used))
+        total += taken
+        if isinstance(choose, ThreadPace):
+            choose.step(int(taken * 1e6))
+    return total, counts
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("cores", [2, 4, 8, 16])
+@pytest.mark.parametrize("loops", [0, 1, 2])
+def test_it_is_nearly_as_fast_as_the_best_fixed_number(cores: int, loops: int, seed: int) -> None:
+    steps, pace = machine(cores, loops), ThreadPace(cores)
+    best = max(speed(steps, count, seed) for count in rungs(cores))
+    play(steps, pace, seed, 150)
+    assert speed(steps, pace, seed) >= (0.9 if loops else 0.99) * best
+
+
+def test_all_threads_run_again_when_the_machine_is_quiet() -> None:
+    pace = ThreadPace(2)
+    assert usual(machine(2, 1), pace, 400) == 1
+    assert usual(machine(2, 0), pace, 800) == 2
+
+
+def test_a_machine_that_becomes_busy_is_noticed() -> None:
+    pace = ThreadPace(4)
+    assert usual(machine(4, 0), pace, 400) == 4
+    assert usual(machine(4, 2), pace, 800) < 4
+
+
+def test_a_longer_context_is_no_busy_machine() -> None:
+    pace, longer = ThreadPace(4), 1.0
+    for _ in range(4000):
+        longer *= 1.0002
+        pace.step(int(4e6 * longer))
+        assert pace.used == 4
+
+
+def test_one_thread_stays_one() -> None:
+    pace = ThreadPace(1)
+    for ns in (1, 9, 1, 9) * 20:
+        assert not pace.step(ns)
+    assert pace.used == 1
+
+
+def test_what_is_timed_has_all_threads() -> None:
+    pace = ThreadPace(2)
+    while pace.used == 2:
+        pace.step(10**6)
+        pace.step(10**7)
+    pace.reset()
+    assert pace.used == 2
+
+
+@given(st.integers(1, 64), st.lists(st.integers(0, 10**9), max_size=400))
+def test_the_number_is_always_one_of_those_that_are_tried(most: int, durations: list[int]) -> None:
+    pace = ThreadPace(most)
+    for ns in durations:
+        before = pace.used
+        changed = pace.step(ns)
+        assert changed == (pace.used != before)
+        assert pace.used in rungs(most)

@@ -1,0 +1,133 @@
+"""How many threads write an answer: all of them, or fewer while other programs use the cores.
+
+Each token waits at hundreds of barriers for the slowest thread. A thread without a core of its own slows them all down,
+so fewer threads are faster beside a busy program.
+"""
+
+from __future__ import annotations
+
+WINDOW = 8
+"""The steps that are compared with others."""
+SLOWER = 1.3
+"""How much longer than the best the steps of a busy machine are."""
+UNEVEN = 2.0
+"""How much longer than the shortest the longest step of a quiet machine is, at most."""
+WORTH = 0.93
+"""A count that takes this part of the time of another one, or less, is better."""
+AGING = 1.002
+"""How much the best is raised after each window: a longer context takes longer."""
+FIRST_PAUSE_NS, LONGEST_PAUSE_NS = 250_000_000, 8_000_000_000
+"""The time between two trials; it doubles while they change nothing."""
+LONGEST_PAUSE_BELOW_NS = 2_000_000_000
+"""The same while fewer threads run than may: the machine may be quiet again."""
+REPAID = 30
+"""A trial that cost time is not repeated before so many times that time."""
+
+
+def rungs(most: int) -> tuple[int, ...]:
+    """The counts that are tried: all, one less, and then fewer and fewer."""
+    return tuple(sorted({most, max(1, most - 1), *(max(1, most * part // 8) for part in (6, 4, 2, 1))}, reverse=True))
+
+
+class ThreadPace:
+    """Chooses the number of threads from the durations of the steps of single tokens.
+
+    Attributes:
+        used: The number of threads to use for the next step.
+        most: The number for a quiet machine.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.used = self.most = most
+        self._rungs = rungs(most)
+        self._best_ns = 0.0
+        """The shortest mean of a step with all threads; 0 where none is known."""
+        self._usual: tuple[float, int] | None = None
+        """While counts are tried: the mean of a step with the best of them, and that count."""
+        self._down = False
+        """Whether fewer threads are tried, and not more."""
+        self._worse = 0
+        """How many counts in a row were not better."""
+        self._started = most
+        self._trial_ns = self._trial_steps = 0
+        self._limit = WINDOW * 1e18
+        """The sum of a window that ends it early: its count cannot be better."""
+        self._pause = self._rest = 0
+        """The time between two trials, and until the next one may begin, in nanoseconds."""
+        self._all_next = False
+        """Whether the next trial of more threads is one of all of them."""
+        self._clear()
+
+    def _clear(self) -> None:
+        self._steps = self._sum = self._longest = 0
+        self._shortest = 1 << 62
+
+    def reset(self) -> None:
+        """Use all threads, as for what is timed."""
+        self.used, self._usual = self.most, None
+        self._set_limit()
+        self._clear()
+
+    def step(self, ns: int) -> bool:
+        """Count a step of one token that took `ns` nanoseconds; whether `used` has changed."""
+        self._steps += 1
+        self._sum += ns
+        self._longest = max(self._longest, ns)
+        self._shortest = min(self._shortest, ns)
+        if self._steps < WINDOW and self._sum < self._limit:
+            return False
+        before = self.used
+        self._compare(max(self._sum / self._steps, self._sum / WINDOW))
+        self._set_limit()
+        self._clear()
+        return self.used != before
+
+    def _set_limit(self) -> None:
+        if self._usual is not None:
+            self._limit = WINDOW * self._usual[0] * (1.0 if not self._down else 1.5)
+        else:
+            known = self._best_ns if self.used == self.most else 0.0
+            self._limit = WINDOW * (2 * known or 1e18)
+
+    def _compare(self, mean: float) -> None:
+        """Decide what the next window is computed with; `mean` is that of this one, in nanoseconds."""
+        uneven = self._longest > UNEVEN * self._shortest
+        if self.used == self.most and self._steps == WINDOW:
+            self._best_ns = min(self._best_ns * AGING, mean) if self._best_ns else mean
+        if self._usual is not None:
+            self._judge(mean)
+            return
+        self._rest -= self._sum
+        if self._rest > 0:
+            return
+        if self.used < self.most:
+            self._all_next = not self._all_next
+            self._begin(mean, self.most if self._all_next else self._rungs[self._rungs.index(self.used) - 1])
+        elif self.most > 1 and (uneven or mean > SLOWER * self._best_ns):
+            self._begin(mean, self._rungs[1])
+
+    def _begin(self, mean: float, count: int) -> None:
+        self._usual, self._down, self._worse = (mean, self.used), count < self.used, 0
+        self._trial_ns = self._trial_steps = 0
+        self._started = self.used
+        self.used = count
+
+    def _judge(self, mean: float) -> None:
+        assert self._usual is not None
+        self._trial_ns += self._sum
+        self._trial_steps += self._steps
+        if mean < WORTH * self._usual[0]:
+            self._usual, self._worse = (mean, self.used), 0
+        else:
+            self._worse += 1
+        index = self._rungs.index(self.used) + 1
+        if self._down and self._worse < 2 and mean < 1.5 * self._usual[0] and index < len(self._rungs):
+            self.used = self._rungs[index]
+            return
+        usual, self.used = self._usual
+        self._usual = None
+        better = self.used != self._started
+        longest = LONGEST_PAUSE_NS if self.used == self.most else LONGEST_PAUSE_BELOW_NS
+        self._pause = FIRST_PAUSE_NS if better else min(max(2 * self._pause, FIRST_PAUSE_NS), longest)
+        wasted = self._trial_ns - self._trial_steps * usual
+        self._rest = int(max(self._pause, 0 if better else REPAID * wasted))
