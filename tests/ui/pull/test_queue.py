@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tests.ui.pull.fakes import FakePullBook, FakePulls
 from workbench.core.errors import DiskFullError
 from workbench.core.pulls import PullProgress, PullRequest
+from workbench.ui.job_queue.queue import QueuedJob
 from workbench.ui.pull.lines import bar_line, job_row
-from workbench.ui.pull.queue import PullQueue, QueuedPull
+from workbench.ui.pull.queue import QueuedPull, add_pull, find_pull, pull_queue, take_over
 
 A, B, C = (PullRequest(f"hf.co/u/r:{name}", f"Model {name}", 100) for name in "ABC")
 
@@ -24,8 +25,8 @@ async def turn() -> None:
 
 async def test_downloads_come_one_after_the_other_in_the_order_of_the_user() -> None:
     pulls, ended = FakePulls(), []
-    queue = PullQueue(pulls, FakePullBook(), lambda job: ended.append(job.request))
-    jobs = [queue.add(each) for each in (A, B, C)]
+    queue = pull_queue(pulls, FakePullBook(), lambda job: ended.append(job.work))
+    jobs = [add_pull(queue, each) for each in (A, B, C)]
     running = asyncio.ensure_future(queue.run())
     await turn()
     assert pulls.fetching == [A]
@@ -35,19 +36,19 @@ async def test_downloads_come_one_after_the_other_in_the_order_of_the_user() -> 
         await turn()
     await running
     assert ended == [A, C, B]
-    assert [job.path for job in jobs] == ["/models/A.gguf", "/models/B.gguf", "/models/C.gguf"]
+    assert [job.result for job in jobs] == ["/models/A.gguf", "/models/B.gguf", "/models/C.gguf"]
 
 
 async def test_a_paused_download_lets_the_next_one_pass_and_goes_on_later() -> None:
     pulls = FakePulls()
-    queue = PullQueue(pulls, FakePullBook(), lambda _: None)
-    first, second = queue.add(A), queue.add(B)
+    queue = pull_queue(pulls, FakePullBook(), lambda _: None)
+    first, second = add_pull(queue, A), add_pull(queue, B)
     running = asyncio.ensure_future(queue.run())
     await turn()
-    queue.pause(first)
+    queue.stop(first)
     await turn()
-    assert (first.state, second.state) == ("paused", "running")
-    queue.go_on(first)
+    assert (first.state, second.state) == ("stopped", "running")
+    queue.resume(first)
     pulls.release()
     await turn()
     assert (first.state, second.state) == ("running", "done")
@@ -58,9 +59,9 @@ async def test_a_paused_download_lets_the_next_one_pass_and_goes_on_later() -> N
 
 async def test_what_is_not_done_is_kept_for_the_next_run() -> None:
     pulls, book = FakePulls(), FakePullBook()
-    queue = PullQueue(pulls, book, lambda _: None)
+    queue = pull_queue(pulls, book, lambda _: None)
     for each in (A, B):
-        queue.add(each)
+        add_pull(queue, each)
     running = asyncio.ensure_future(queue.run())
     await turn()
     assert book.kept == [A, B]
@@ -70,22 +71,22 @@ async def test_what_is_not_done_is_kept_for_the_next_run() -> None:
     await queue.shut_down()
     await running
     assert book.kept == [B]
-    later = PullQueue(FakePulls(), FakePullBook([B]), lambda _: None)
-    later.take_over([B])
-    assert [job.state for job in later.jobs] == ["paused"]
+    later = pull_queue(FakePulls(), FakePullBook([B]), lambda _: None)
+    take_over(later, [B])
+    assert [job.state for job in later.jobs] == ["stopped"]
 
 
 async def test_a_failed_download_says_why_and_can_be_tried_again() -> None:
     pulls = FakePulls()
-    queue = PullQueue(pulls, FakePullBook(), lambda _: None)
-    job = queue.add(A)
+    queue = pull_queue(pulls, FakePullBook(), lambda _: None)
+    job = add_pull(queue, A)
     pulls.error = DiskFullError("The disk is full.", "Free some space.")
     running = asyncio.ensure_future(queue.run())
     await turn()
     pulls.release()
     await running
     assert (job.state, job.error) == ("failed", pulls.error)
-    assert queue.add(A) is job
+    assert add_pull(queue, A) is job
     assert job.state == "waiting"
 
 
@@ -93,29 +94,30 @@ async def test_a_failed_download_says_why_and_can_be_tried_again() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["add", "pause", "go_on", "up", "down", "remove"]), st.integers(0, 2))))
 def test_a_download_is_in_the_queue_once_and_kept_until_it_is_done(steps) -> None:
     book = FakePullBook()
-    queue = PullQueue(FakePulls(), book, lambda _: None)
+    queue = pull_queue(FakePulls(), book, lambda _: None)
     for step, number in steps:
         request = (A, B, C)[number]
-        job = queue.find(request.ref)
+        job = find_pull(queue, request.ref)
         if step == "add":
-            queue.add(request)
+            add_pull(queue, request)
         elif job is not None:
             {
-                "pause": queue.pause,
-                "go_on": queue.go_on,
+                "pause": queue.stop,
+                "go_on": queue.resume,
                 "up": lambda each: queue.move(each, -1),
                 "down": lambda each: queue.move(each, 1),
                 "remove": queue.remove,
             }[step](job)
-    requests = [job.request for job in queue.jobs]
+    requests = [job.work for job in queue.jobs]
     assert len(set(requests)) == len(requests)
     assert list(book.kept) == requests
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-@pytest.mark.parametrize("state", ["waiting", "running", "paused", "done", "failed"])
+@pytest.mark.parametrize("state", ["waiting", "running", "stopped", "done", "failed"])
 def test_a_download_fits_in_its_row(state, width: int) -> None:
-    job = QueuedPull(PullRequest("r", "A-Model-With-A-Very-Long-Name-Of-Its-Own-70B-Instruct-GGUF Q4_K_M", 10**10))
+    name = "A-Model-With-A-Very-Long-Name-Of-Its-Own-70B-Instruct-GGUF Q4_K_M"
+    job: QueuedPull = QueuedJob(PullRequest("r", name, 10**10), name)
     job.state = state
     for job.progress in (None, PullProgress("x", 10**9, 10**10, 0, 52_428_800.0, 3700.0)):
         assert job_row(job, width).cell_length <= width

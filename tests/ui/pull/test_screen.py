@@ -86,7 +86,7 @@ async def test_from_a_name_to_the_chat(registry, monkeypatch) -> None:
         (request,) = at.pulls.fetching
         assert (request.ref, request.size_bytes, request.mmproj) == (OFFERS.offers[0].ref, 4_000_000_000, False)
         at.pulls.listeners[0](PullProgress("x", 10**9, 4 * 10**9, 0, 5e7, 60.0))
-        at.app.background.downloads.look()
+        at.app.background.downloads.jobs.look()
         assert "comes" in at.rows.splitlines()[0]
         assert "47.7 MiB/s  1:00 left  25 %" in at.rows
         await at.press("f2")
@@ -108,18 +108,18 @@ async def test_the_keys_of_the_queue(registry) -> None:
         await at.press("enter", "down", "enter", "tab")
         first, second = at.queue.jobs
         await at.press("h")
-        assert (first.state, second.state) == ("paused", "running")
+        assert (first.state, second.state) == ("stopped", "running")
         await at.press("J")
         assert at.queue.jobs == (second, first)
         await at.press("h")
         assert first.state == "waiting"
         await at.press("H")
-        assert {job.state for job in at.queue.jobs} == {"paused"}
+        assert {job.state for job in at.queue.jobs} == {"stopped"}
         await at.press("H")
         assert at.queue.is_busy
         await at.press("x")
         assert at.queue.jobs == (second,)
-        assert at.book.kept == [second.request]
+        assert at.book.kept == [second.work]
 
 
 async def test_quitting_asks_and_the_next_start_offers_to_go_on(registry) -> None:
@@ -132,7 +132,7 @@ async def test_quitting_asks_and_the_next_start_offers_to_go_on(registry) -> Non
         (kept,) = at.book.kept
     async with registry(kept, screen=False) as at:
         (job,) = at.queue.jobs
-        assert job.state == "paused"
+        assert job.state == "stopped"
         assert at.pulls.asked == at.pulls.fetching == []
         assert any("1 download not finished" in note.title for note in at.app._notifications)
 

@@ -291,7 +291,7 @@ async def test_the_job_continues_on_every_screen(host, clock, model):
         await begin(pilot, await planned(pilot, model), files, "Q8_0")
         await begin(pilot, await planned(pilot, model), files, "Q6_K")
         await until(pilot, lambda: made(app) == ["running", "waiting"])
-        app.background.workshop.look()
+        app.background.workshop.jobs.look()
         await pilot.pause()
         assert app.screen is app.chat
         assert "Tiny Q8_0" in shown(app)
@@ -301,7 +301,7 @@ async def test_the_job_continues_on_every_screen(host, clock, model):
         await until(pilot, lambda: "blue" in shown(app))
         app.push_screen(inspect_screen(app.services, model))
         await pilot.pause()
-        app.background.workshop.look()
+        app.background.workshop.jobs.look()
         await until(pilot, lambda: bool(app.screen.query(JobBar)))
         assert "25 %" in shown(app)
         # Escape leaves the screen and not the job.
@@ -424,7 +424,7 @@ async def test_a_real_job_that_is_quit_leaves_nothing(host, clock, demo_path, tm
         job = QuantizeJob(demo_path, tmp_path / "big.gguf", QUANT_TYPES["F32"], allow_requantize=True)
         app.background.workshop.begin(job, "Demo")
         await asyncio.wait_for(begun.wait(), 60)
-        await app.background.workshop.close()
+        await app.background.workshop.jobs.close()
         assert not [*tmp_path.glob("*big*")]
         assert made(app) == ["stopped"]
 

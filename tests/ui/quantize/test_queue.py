@@ -23,9 +23,10 @@ from workbench.gguf.quantization import (
     target_folder,
 )
 from workbench.gguf.targets import QUANT_TYPES, TargetSize
+from workbench.ui.job_queue.queue import QueuedJob
 from workbench.ui.quantize.choices import Choices, first_choice, sources_of
 from workbench.ui.quantize.job_bar import job_line
-from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
+from workbench.ui.quantize.queue import QueuedQuantization, add_quantization, quantize_queue
 
 KINDS = tuple(QUANT_TYPES.values())
 
@@ -64,8 +65,8 @@ async def begun(files: SlowFiles, count: int) -> None:
 
 async def test_one_after_the_other():
     files, ended = SlowFiles(), []
-    queue = QuantizeQueue(files, ended.append)
-    first, second = queue.add(job("a"), "Tiny"), queue.add(job("b", "Q8_0"), "Tiny")
+    queue = quantize_queue(files, ended.append)
+    first, second = add_quantization(queue, job("a"), "Tiny"), add_quantization(queue, job("b", "Q8_0"), "Tiny")
     running = asyncio.create_task(queue.run())
     await begun(files, 1)
     assert (first.state, second.state, queue.running, queue.waiting) == ("running", "waiting", first, 1)
@@ -84,8 +85,8 @@ async def test_one_after_the_other():
 
 async def test_stopping_the_one_that_runs_begins_the_next():
     files, ended = SlowFiles(), []
-    queue = QuantizeQueue(files, ended.append)
-    first, second = queue.add(job("a"), "Tiny"), queue.add(job("b"), "Tiny")
+    queue = quantize_queue(files, ended.append)
+    first, second = add_quantization(queue, job("a"), "Tiny"), add_quantization(queue, job("b"), "Tiny")
     running = asyncio.create_task(queue.run())
     await begun(files, 1)
     queue.stop(first)
@@ -98,9 +99,9 @@ async def test_stopping_the_one_that_runs_begins_the_next():
 
 async def test_shutting_down_leaves_nothing():
     files, ended = SlowFiles(), []
-    queue = QuantizeQueue(files, ended.append)
+    queue = quantize_queue(files, ended.append)
     await queue.shut_down()
-    first, second = queue.add(job("a"), "Tiny"), queue.add(job("b"), "Tiny")
+    first, second = add_quantization(queue, job("a"), "Tiny"), add_quantization(queue, job("b"), "Tiny")
     running = asyncio.create_task(queue.run())
     await begun(files, 1)
     await asyncio.wait_for(queue.shut_down(), 5)
@@ -111,38 +112,38 @@ async def test_shutting_down_leaves_nothing():
 
 async def test_a_failure_does_not_hold_up_the_others():
     files, ended = SlowFiles(), []
-    queue = QuantizeQueue(files, ended.append)
+    queue = quantize_queue(files, ended.append)
     files.error = DiskFullError("/m: the disk is full.", "Make room.")
     files.go_on.set()
-    first, second = queue.add(job("a"), "Tiny"), queue.add(job("b"), "Tiny")
+    first, second = add_quantization(queue, job("a"), "Tiny"), add_quantization(queue, job("b"), "Tiny")
     await queue.run()
     assert (first.state, second.state) == ("failed", "failed")
     assert first.error is files.error
     files.error = PermissionError(13, "Permission denied")
-    third = queue.add(job("c"), "Tiny")
+    third = add_quantization(queue, job("c"), "Tiny")
     await queue.run()
     assert third.error is not None
     assert "Permission denied" in third.error.message
-    queue.forget(first)
+    queue.remove(first)
     assert queue.jobs == (second, third)
 
 
 async def test_one_file_is_not_made_twice_at_once():
     files = SlowFiles()
-    queue = QuantizeQueue(files, lambda _: None)
-    queued = queue.add(job("a"), "Tiny")
+    queue = quantize_queue(files, lambda _: None)
+    queued = add_quantization(queue, job("a"), "Tiny")
     with pytest.raises(TargetError):
-        queue.add(job("a"), "Tiny")
+        add_quantization(queue, job("a"), "Tiny")
     queue.stop(queued)
-    assert queue.add(job("a"), "Tiny").state == "waiting"
+    assert add_quantization(queue, job("a"), "Tiny").state == "waiting"
 
 
 async def test_an_unexpected_error_does_not_leave_it_running():
     files = SlowFiles()
-    queue = QuantizeQueue(files, lambda _: None)
+    queue = quantize_queue(files, lambda _: None)
     files.error = ValueError("unforeseen")
     files.go_on.set()
-    queued = queue.add(job("a"), "Tiny")
+    queued = add_quantization(queue, job("a"), "Tiny")
     with pytest.raises(ValueError, match="unforeseen"):
         await queue.run()
     assert queued.state == "stopped"
@@ -208,7 +209,7 @@ def test_times():
 
 @pytest.mark.parametrize("width", [40, 65, 80, 120])
 def test_the_line_of_a_job_fits_and_names_the_quantization(width):
-    queued = QueuedJob(job(), "A-Model-With-A-Very-Long-Name-Of-Its-Own-70B")
+    queued: QueuedQuantization = QueuedJob(job(), "A-Model-With-A-Very-Long-Name-Of-Its-Own-70B Q4_K_M")
     for state in ("waiting", "running", "stopped"):
         queued.state = state
         line = job_line(queued, "^G", 2, width).plain
@@ -220,7 +221,7 @@ def test_the_line_of_a_job_fits_and_names_the_quantization(width):
     assert "25 %" in line.plain
     queued.state, queued.result = (
         "done",
-        QuantizeResult(queued.job.target, queued.job.kind, 10**8, 6.17, 12.0, 11.0, ()),
+        QuantizeResult(queued.work.target, queued.work.kind, 10**8, 6.17, 12.0, 11.0, ()),
     )
     assert "Q4_K_M is ready: 95.4 MiB in 0:12" in job_line(queued, "^G", 0, width).plain
     queued.state, queued.error = "failed", DiskFullError("/m: the disk is full.")

@@ -61,10 +61,10 @@ class Background:
     def ask_to_leave(self, leave: Callable[[], None]) -> bool:
         """Ask before quitting stops some work; `leave` is called if the user agrees. Returns whether there is any."""
         managers = (self._workshop, self._downloads)
-        return any(manager is not None and manager.ask_to_leave(leave) for manager in managers)
+        return any(manager is not None and manager.jobs.ask_to_leave(leave) for manager in managers)
 
     async def close(self) -> None:
         """Stop all work. An unfinished quantization leaves no file; a download goes on another time."""
         for manager in (self._workshop, self._downloads):
             if manager is not None:
-                await manager.close()
+                await manager.jobs.close()

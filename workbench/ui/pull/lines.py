@@ -18,7 +18,7 @@ from workbench.ui.pull.queue import QueuedPull
 _STATES = {
     "waiting": ("·", "rows--dim"),
     "running": ("▸", "rows--figure"),
-    "paused": ("‖", "rows--warning"),
+    "stopped": ("‖", "rows--warning"),
     "done": ("✓", "rows--good"),
     "failed": ("✗", "rows--error"),
 }
@@ -107,7 +107,7 @@ def job_row(job: QueuedPull, width: int) -> Content:
     mark, style = _STATES[job.state]
     state = job_state(job, wide=width >= 90)
     room = max(12, width - len(state) - 7)
-    name = cut(clean_line(job.request.label), room)
+    name = cut(clean_line(job.label), room)
     gap = " " * max(1, width - 4 - Content(name).cell_length - len(state) - 1)
     return styled((f" {mark} ", style), (name, "rows--strong"), (gap, ""), (state, style))
 
@@ -125,8 +125,8 @@ def job_state(job: QueuedPull, *, wide: bool) -> str:
         left = "" if progress.seconds_left is None else f"{duration_text(progress.seconds_left)} left"
         sizes = size_pair(progress.done_bytes, progress.total_bytes) if wide else ""
         return "  ".join(filter(None, (sizes, rate, left, share)))
-    words = {"waiting": "waits", "paused": "paused", "done": "ready", "failed": "failed"}[job.state]
-    size = fmt.size(job.request.size_bytes) if job.request.size_bytes else ""
+    words = {"waiting": "waits", "stopped": "paused", "done": "ready", "failed": "failed"}[job.state]
+    size = fmt.size(job.work.size_bytes) if job.work.size_bytes else ""
     return "  ".join(filter(None, (size, share if job.state != "done" else "", words)))
 
 
@@ -137,7 +137,7 @@ def bar_line(job: QueuedPull, waiting: int, key: str, width: int) -> Content:
     more = f" · {waiting} waiting" if waiting else ""
     state = f"  {job_state(job, wide=False)}{more} "
     end = f" {key} "
-    name = cut(clean_line(job.request.label), max(8, min(36, width - len(state) - len(end) - 16)))
+    name = cut(clean_line(job.label), max(8, min(36, width - len(state) - len(end) - 16)))
     line = styled((f" {mark} ", style), (f"{name}  ", "job--name"))
     room = width - line.cell_length - len(state) - len(end)
     if job.state == "running" and job.progress is not None and room >= 10:

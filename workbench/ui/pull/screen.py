@@ -19,7 +19,7 @@ from workbench.core.pulls import Offer, Offers, PullRequest, Pulls, RepositoryHi
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import paragraph, styled
 from workbench.ui.pull.lines import INTRODUCTION, hits_table, job_row, offer_lines, offers_table
-from workbench.ui.pull.queue import PullQueue, QueuedPull
+from workbench.ui.pull.queue import PullQueue, QueuedPull, add_pull, find_pull
 from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.lines import Lines
@@ -226,12 +226,12 @@ class PullScreen(Screen[None]):
         job, width = self.job, max(20, self.details.size.width)
         if job is None or self._asking:
             return
-        lines = [styled((clean_line(job.request.ref), "rows--dim"))]
+        lines = [styled((clean_line(job.work.ref), "rows--dim"))]
         if job.error is not None:
             lines = paragraph(clean_line(job.error.message), width, 0, "rows--error")
             lines += paragraph(clean_line(job.error.hint), width, 0, "rows--dim")
-        elif job.path:
-            lines.append(styled((clean_line(job.path), "rows--dim"), ("  Enter loads it", "rows--figure")))
+        elif job.result:
+            lines.append(styled((clean_line(job.result), "rows--dim"), ("  Enter loads it", "rows--figure")))
         self.details.set_lines(lines[:DETAIL_ROWS])
 
     def on_descendant_focus(self, _: events.DescendantFocus) -> None:
@@ -239,10 +239,10 @@ class PullScreen(Screen[None]):
         self.refresh_bindings()
 
     def _state_of(self, offer: Offer) -> str:
-        job = self._queue.find(offer.ref)
+        job = find_pull(self._queue, offer.ref)
         if job is None or job.state == "done":
             return ""
-        return {"waiting": "waits", "running": "comes"}.get(job.state, job.state)
+        return {"waiting": "waits", "running": "comes", "stopped": "paused"}.get(job.state, job.state)
 
     # The selected row
 
@@ -261,7 +261,7 @@ class PullScreen(Screen[None]):
     @on(Rows.Chosen, "#pull-list")
     def _choose(self) -> None:
         if self._offers is not None and (offer := self.offer) is not None:
-            self._queue.add(self._request(self._offers, offer))
+            add_pull(self._queue, self._request(self._offers, offer))
             self._run()
             self.look()
         elif self._hits:
@@ -299,16 +299,13 @@ class PullScreen(Screen[None]):
 
     def action_pause(self) -> None:
         if (job := self.job) is not None:
-            if job.is_active:
-                self._queue.pause(job)
-            else:
-                self._queue.go_on(job)
+            (self._queue.stop if job.is_active else self._queue.resume)(job)
             self._run()
 
     def action_pause_all(self) -> None:
-        stopped = [job for job in self._queue.jobs if job.state in {"paused", "failed"}]
+        stopped = [job for job in self._queue.jobs if job.state in {"stopped", "failed"}]
         for job in stopped or self._queue.jobs:
-            (self._queue.go_on if stopped else self._queue.pause)(job)
+            (self._queue.resume if stopped else self._queue.stop)(job)
         self._run()
 
     def action_order(self, step: int) -> None:

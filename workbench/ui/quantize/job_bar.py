@@ -9,7 +9,7 @@ from workbench.gguf.quantization import QuantizeProgress
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.text import cut, styled
-from workbench.ui.quantize.queue import QueuedJob
+from workbench.ui.quantize.queue import QueuedQuantization
 
 
 def speed_text(progress: QuantizeProgress | None) -> str:
@@ -18,13 +18,13 @@ def speed_text(progress: QuantizeProgress | None) -> str:
     return f"{fmt.size(round(speed))}/s" if speed is not None else fmt.DASH
 
 
-def job_label(queued: QueuedJob, width: int) -> str:
+def job_label(queued: QueuedQuantization, width: int) -> str:
     """The model and its quantization; a long name is cut before the quantization."""
-    kind = queued.job.kind.name
-    return f"{cut(queued.model, max(6, width - len(kind) - 1))} {kind}"
+    kind = queued.work.kind.name
+    return f"{cut(queued.label.removesuffix(f' {kind}'), max(6, width - len(kind) - 1))} {kind}"
 
 
-def job_line(queued: QueuedJob, key: str, waiting: int, width: int) -> Content:
+def job_line(queued: QueuedQuantization, key: str, waiting: int, width: int) -> Content:
     """A job in one row, with the key that shows all jobs."""
     more = f" · {waiting} waiting" if waiting else ""
     end = f" {key} "
@@ -45,7 +45,7 @@ def job_line(queued: QueuedJob, key: str, waiting: int, width: int) -> Content:
     return styled((" · ", ""), (name, "job--name"), (f"{said}{more} ", ""), (end, "job--key"))
 
 
-def _running_line(queued: QueuedJob, end: str, more: str, width: int) -> Content:
+def _running_line(queued: QueuedQuantization, end: str, more: str, width: int) -> Content:
     progress = queued.progress
     fraction = progress.fraction if progress else 0.0
     left = f"  {duration_text(progress.seconds_left if progress else None)} left"

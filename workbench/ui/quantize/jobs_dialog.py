@@ -17,7 +17,7 @@ from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, paragraph, styled
 from workbench.ui.quantize.job_bar import job_label, speed_text
-from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
+from workbench.ui.quantize.queue import QuantizeQueue, QueuedQuantization
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 
@@ -38,7 +38,7 @@ class JobDetails(Lines):
     }  # fmt: skip
 
 
-class JobsDialog(Dialog[QueuedJob | None]):
+class JobsDialog(Dialog[QueuedQuantization | None]):
     """Shows the progress of each job; Enter loads one that is ready."""
 
     CSS_PATH = "jobs_dialog.tcss"
@@ -93,7 +93,7 @@ class JobsDialog(Dialog[QueuedJob | None]):
         return styled((f" {mark} ", style), (name, "rows--strong"), (gap, ""), (state, style))
 
     @property
-    def selected(self) -> QueuedJob | None:
+    def selected(self) -> QueuedQuantization | None:
         jobs, cursor = self._queue.jobs, self.rows.cursor
         return jobs[cursor] if cursor is not None and cursor < len(jobs) else None
 
@@ -110,15 +110,12 @@ class JobsDialog(Dialog[QueuedJob | None]):
     def action_stop(self) -> None:
         if (queued := self.selected) is None:
             return
-        if queued.is_over:
-            self._queue.forget(queued)
-        else:
-            self._queue.stop(queued)
+        (self._queue.stop if queued.is_active else self._queue.remove)(queued)
         self.look()
 
 
-def _details(queued: QueuedJob, width: int) -> list[Content]:
-    job, progress, result = queued.job, queued.progress, queued.result
+def _details(queued: QueuedQuantization, width: int) -> list[Content]:
+    job, progress, result = queued.work, queued.progress, queued.result
     lines = [_pair("from", cut_path(str(job.source), width - 12)), _pair("to", cut_path(str(job.target), width - 12))]
     if queued.error is not None:
         lines += paragraph(clean_line(queued.error.message), width, 0, "rows--error")

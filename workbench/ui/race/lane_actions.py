@@ -16,7 +16,7 @@ from workbench.lab.race.lane import Lane, LaneSpec
 from workbench.lab.race.race import MOST_LANES
 from workbench.lab.race.setup import RaceTerms, proposed
 from workbench.ui.dialogs.export import free_path
-from workbench.ui.quantize.queue import QueuedJob
+from workbench.ui.quantize.queue import QueuedQuantization
 from workbench.ui.race.board import LaneBoard
 from workbench.ui.race.lane import LaneColumn
 from workbench.ui.race.offer import RaceOffer, made_entry, offer_for
@@ -116,7 +116,7 @@ class LaneActions:
         else:
             await offer.propose(offered)
 
-    async def begin_with(self, offer: RaceOffer, made: Sequence[QueuedJob]) -> bool:
+    async def begin_with(self, offer: RaceOffer, made: Sequence[QueuedQuantization]) -> bool:
         """Add the models that were made. Returns whether there are lanes to ask."""
         ready = [queued for queued in made if queued.result is not None]
         if len(ready) < len(made):

@@ -21,7 +21,7 @@ from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut_path, paragraph, styled
 from workbench.ui.quantize.choices import SPARE_BYTES, sources_of
-from workbench.ui.quantize.queue import QueuedJob
+from workbench.ui.quantize.queue import QueuedQuantization
 from workbench.ui.race.lane import RaceLines
 
 _KEY, _NAME, _VALUE, _DIM, _WARN = "lane--figure", "lane--name", "lane--value", "lane--dim", "lane--warn"
@@ -78,7 +78,7 @@ def offer_for(model: ModelEntry, variants: Sequence[ModelEntry], files: ModelFil
     return VariantsOffer(model, source, jobs)
 
 
-def made_entry(source: ModelEntry, queued: QueuedJob) -> ModelEntry:
+def made_entry(source: ModelEntry, queued: QueuedQuantization) -> ModelEntry:
     """The model that a finished job made, before a scan has found it."""
     assert queued.result is not None
     path, result = str(queued.result.path), queued.result
@@ -133,7 +133,7 @@ class RaceOffer(RaceLines):
 
         jobs: Sequence[QuantizeJob]
         model: str
-        made: Callable[[Sequence[QueuedJob]], Awaitable[None]]
+        made: Callable[[Sequence[QueuedQuantization]], Awaitable[None]]
 
     class Stopped(Message):
         """The user stops the making."""
@@ -144,7 +144,7 @@ class RaceOffer(RaceLines):
         self.add_key = add_key
         self._text = ""
         self._cancel = CancelToken()
-        self._accepted: Callable[[Sequence[QueuedJob]], Awaitable[None]] | None = None
+        self._accepted: Callable[[Sequence[QueuedQuantization]], Awaitable[None]] | None = None
         """Takes what was made, where the user wants it made."""
         self.offer: VariantsOffer | None = None
         self.making = False
@@ -213,7 +213,7 @@ class RaceOffer(RaceLines):
         then = "asks them your question" if self.question else "puts them side by side"
         self.set_lines(offer_lines(self.offer, width, self.add_key, wanted=wanted, then=then))
 
-    def accept(self, made: Callable[[Sequence[QueuedJob]], Awaitable[None]]) -> None:
+    def accept(self, made: Callable[[Sequence[QueuedQuantization]], Awaitable[None]]) -> None:
         """Have them made, as soon as their sizes are known, and where they can be."""
         offer = self.offer
         if offer is None or self.making:

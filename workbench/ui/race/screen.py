@@ -27,7 +27,7 @@ from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.machine.lines import machine_line
 from workbench.ui.prompt.prompt import Prompt
-from workbench.ui.quantize.queue import QueuedJob
+from workbench.ui.quantize.queue import QueuedQuantization
 from workbench.ui.race.board import LaneBoard
 from workbench.ui.race.lane import LaneScroll, LaneText, RaceLines
 from workbench.ui.race.lane_actions import LaneActions
@@ -250,7 +250,7 @@ class RaceScreen(Screen[None]):
     def _accept(self) -> None:
         self._offer.accept(self._take_made)
 
-    async def _take_made(self, made: Sequence[QueuedJob]) -> None:
+    async def _take_made(self, made: Sequence[QueuedQuantization]) -> None:
         if await self._actions.begin_with(self._offer, made):
             self._ask_waiting()
         else:
