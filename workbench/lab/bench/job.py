@@ -18,8 +18,9 @@ from workbench.lab.bench.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench.latency import LatencyTest
 from workbench.lab.bench.pairs import Duel, fit_together
 from workbench.lab.bench.plan import BenchPlan
-from workbench.lab.bench.record import BenchBook, BenchRecord, LatencyRecord
+from workbench.lab.bench.record import BenchRecord, LatencyRecord
 from workbench.lab.bench.sweep import Sweep
+from workbench.lab.run_book import RunBook
 
 
 class BenchTools(Protocol):
@@ -34,7 +35,7 @@ class BenchTools(Protocol):
         """Makes clients that stand for many users of a server."""
 
     @property
-    def bench_runs(self) -> BenchBook:
+    def bench_runs(self) -> RunBook[BenchRecord]:
         """The kept runs."""
 
     def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from workbench.core.bench import BenchMachine, BenchResult, MemorySpeed
 from workbench.core.origins import sourced_values
@@ -67,23 +67,6 @@ class BenchRecord:
         found += [model.label for duel in self.duels for model in duel.models]
         found += [felt.model for felt in self.felt]
         return tuple(dict.fromkeys([*found, self.sweep.label] if self.sweep else found))
-
-
-class BenchBook(Protocol):
-    """Keeps runs."""
-
-    def new_id(self) -> str:
-        """An id that no other run has."""
-
-    async def keep(self, record: BenchRecord) -> None:
-        """Keep a run, in the place of an earlier state of it.
-
-        Raises:
-            WorkbenchError: It cannot be written.
-        """
-
-    async def kept(self) -> Sequence[BenchRecord]:
-        """All runs that can be read, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)

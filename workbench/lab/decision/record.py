@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -25,6 +22,7 @@ from workbench.lab.decision.estimate import with_estimates
 from workbench.lab.decision.evidence import Evidence
 from workbench.lab.decision.plans import commands_of
 from workbench.lab.decision.plot import mark_of, plot_rows
+from workbench.lab.documents import csv_of, json_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,16 +221,12 @@ def as_csv(record: DecisionRecord) -> str:
         for name in ("passed", "judged", "file_bytes", "memory_bytes", "largest_ctx", "path", "digest"):
             row[name] = getattr(each, name)
         rows.append(row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0] if rows else (), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_of(rows)
 
 
 FORMS: Mapping[str, Callable[[DecisionRecord], str]] = {
     ".md": as_markdown,
-    ".json": lambda record: json.dumps(as_json(record), ensure_ascii=False, indent=1) + "\n",
+    ".json": lambda record: json_text(as_json(record)),
     ".csv": as_csv,
 }
 """How a decision is written, by the suffix of the file."""

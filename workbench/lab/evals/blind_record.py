@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from workbench.core.proportions import LEVEL, chance, more_votes, two_sided
 from workbench.lab.evals.record import EvalLane
@@ -119,17 +119,3 @@ class BlindRecord:
     def models(self) -> tuple[str, ...]:
         """The labels of A and B."""
         return tuple(lane.label for lane in self.lanes)
-
-
-class BlindBook(Protocol):
-    """Keeps blind tests."""
-
-    def new_id(self) -> str:
-        """An id that no other test has."""
-
-    async def keep(self, record: BlindRecord) -> None:
-        """Keep a test, in the place of an earlier state of it.
-
-        Raises:
-            WorkbenchError: It cannot be written.
-        """

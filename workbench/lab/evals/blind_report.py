@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
+from workbench.lab.documents import csv_text, json_text
 from workbench.lab.evals.blind_record import BlindRecord, BlindTrial
-from workbench.lab.evals.report import csv_cell
 
 
 def as_json(record: BlindRecord) -> dict[str, object]:
@@ -44,18 +41,16 @@ def _quoted(text: str) -> list[str]:
 
 def as_csv(record: BlindRecord) -> str:
     """One row a trial, with a heading."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("trial", "question", *record.models, "x", "x_text", "chosen"))
+    rows = []
     for number, trial in enumerate(record.trials, 1):
         x, chosen = ("" if model is None else record.models[model] for model in (trial.x, trial.chosen))
-        writer.writerow(map(csv_cell, (number, trial.question, *trial.texts, x, trial.x_text, chosen)))
-    return out.getvalue()
+        rows.append((number, trial.question, *trial.texts, x, trial.x_text, chosen))
+    return csv_text(("trial", "question", *record.models, "x", "x_text", "chosen"), rows)
 
 
 FORMS: Mapping[str, Callable[[BlindRecord], str]] = {
     ".md": as_markdown,
-    ".json": lambda record: json.dumps(as_json(record), ensure_ascii=False, indent=1) + "\n",
+    ".json": lambda record: json_text(as_json(record)),
     ".csv": as_csv,
 }
 """How a result is written, by the suffix of the file."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
-from typing import Protocol
 
 from workbench.core.errors import EvalError
 from workbench.core.proportions import PairedCases, holm_levels, wilson
@@ -211,20 +209,3 @@ def beside(first: EvalRecord, second: EvalRecord) -> EvalRecord:
         notes=tuple(notes),
         command=(),
     )
-
-
-class EvalBook(Protocol):
-    """Keeps evaluations."""
-
-    def new_id(self) -> str:
-        """An id that no other evaluation has."""
-
-    async def keep(self, record: EvalRecord) -> None:
-        """Keep an evaluation, in the place of an earlier state of it.
-
-        Raises:
-            WorkbenchError: It cannot be written.
-        """
-
-    async def kept(self) -> Sequence[EvalRecord]:
-        """All evaluations that can be read, the newest first."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from workbench.core.units import UNKNOWN
+from workbench.lab.documents import csv_text, json_text, markdown_cell
 from workbench.lab.evals.record import EvalRecord, EvalResult, EvalSample
 
 WORDS: Mapping[bool | None, str] = {True: "passed", False: "failed", None: "invalid"}
@@ -40,18 +38,20 @@ def answer_text(sample: EvalSample) -> str:
 def as_markdown(record: EvalRecord) -> str:
     """The scores, the comparisons, and the failures side by side."""
     asked = len(record.results)
-    lines = [f"# {_cell(record.pack)}", ""]
+    lines = [f"# {markdown_cell(record.pack)}", ""]
     many = f", {record.samples} samples each" if record.samples > 1 else ""
     stopped = f", stopped after {asked}" if record.interrupted else ""
     lines += [f"{record.cases} case{'s' * (record.cases != 1)}{many}{stopped}.", *record.notes, ""]
     lines += ["| model | passed | failed | invalid | rate | 95 % interval |", "|---|---|---|---|---|---|"]
     for name, score in zip(record.names, record.scores, strict=True):
         figures = (str(score.passed), str(score.failed), str(score.invalid))
-        cells = (_cell(name), *figures, rate_text(score.rate), interval_text(score.interval))
+        cells = (markdown_cell(name), *figures, rate_text(score.rate), interval_text(score.interval))
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *(f"- {sentence}" for sentence in verdicts(record))]
     lines += [
-        f"- {_cell(name)}: {lane.error}" for name, lane in zip(record.names, record.lanes, strict=True) if lane.error
+        f"- {markdown_cell(name)}: {lane.error}"
+        for name, lane in zip(record.names, record.lanes, strict=True)
+        if lane.error
     ]
     failures = [result for result in record.results if result.is_failure]
     if failures:
@@ -62,12 +62,17 @@ def as_markdown(record: EvalRecord) -> str:
 
 
 def _case_lines(record: EvalRecord, result: EvalResult) -> list[str]:
-    lines = [f"### {_cell(result.case)}", "", *(f"> {line}".rstrip() for line in result.question.splitlines()), ""]
+    lines = [
+        f"### {markdown_cell(result.case)}",
+        "",
+        *(f"> {line}".rstrip() for line in result.question.splitlines()),
+        "",
+    ]
     for name, samples in zip(record.names, result.answers, strict=True):
         for number, sample in enumerate(samples, 1):
             which = f" ({number} of {len(samples)})" if len(samples) > 1 else ""
             why = f" · {'; '.join(sample.problems)}" if sample.problems else ""
-            lines += [f"- **{_cell(name)}**{which}: {WORDS[sample.passed]}{why}"]
+            lines += [f"- **{markdown_cell(name)}**{which}: {WORDS[sample.passed]}{why}"]
             lines += [f"  > {line}".rstrip() for line in answer_text(sample).splitlines()]
     if result.earlier:
         lines += ["- earlier answer:", *(f"  > {line}".rstrip() for line in result.earlier.splitlines())]
@@ -106,30 +111,20 @@ def as_json(record: EvalRecord) -> dict[str, Any]:
 
 def as_csv(record: EvalRecord) -> str:
     """One row for each sample of each candidate and case, with a heading."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("case", "tags", "model", "sample", "verdict", "problems", "answer", "tokens", "seed"))
+    rows = []
     for result in record.results:
         for name, samples in zip(record.names, result.answers, strict=True):
             for number, sample in enumerate(samples, 1):
                 row = (WORDS[sample.passed], "; ".join(sample.problems) or sample.error, sample.text)
                 tags, counts = " ".join(result.tags), (sample.completion_tokens, sample.seed)
-                writer.writerow(map(csv_cell, (result.case, tags, name, number, *row, *counts)))
-    return out.getvalue()
-
-
-def csv_cell(value: object) -> object:
-    """A value that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+                rows.append((result.case, tags, name, number, *row, *counts))
+    heading = ("case", "tags", "model", "sample", "verdict", "problems", "answer", "tokens", "seed")
+    return csv_text(heading, rows)
 
 
 FORMS: Mapping[str, Callable[[EvalRecord], str]] = {
     ".md": as_markdown,
-    ".json": lambda record: json.dumps(as_json(record), ensure_ascii=False, indent=1) + "\n",
+    ".json": lambda record: json_text(as_json(record)),
     ".csv": as_csv,
 }
 """How a result is written, by the suffix of the file."""
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Protocol
 
 from workbench.core.models import ModelEntry
-from workbench.lab.evals.blind_record import BlindBook
-from workbench.lab.evals.record import EvalBook
+from workbench.lab.evals.blind_record import BlindRecord
+from workbench.lab.evals.record import EvalRecord
+from workbench.lab.run_book import RunBook
 
 
 class EvalTools(Protocol):
     """Keeps results, and says what they were made with."""
 
     @property
-    def eval_runs(self) -> EvalBook:
+    def eval_runs(self) -> RunBook[EvalRecord]:
         """The kept evaluations."""
 
     @property
-    def blind_runs(self) -> BlindBook:
+    def blind_runs(self) -> RunBook[BlindRecord]:
         """The kept blind tests."""
 
     async def digest(self, model: ModelEntry) -> str:

@@ -15,7 +15,8 @@ from workbench.lab.quality.figures import TokenFigures
 from workbench.lab.quality.logits import LogitHost, LogitModel, ModelSpec
 from workbench.lab.quality.plan import text_digest
 from workbench.lab.quality.positions import Alternatives
-from workbench.lab.quality.record import PackedTokens, QualityBook, QualityModel, QualityRecord
+from workbench.lab.quality.record import PackedTokens, QualityModel, QualityRecord
+from workbench.lab.run_book import RunBook
 
 
 class QualityTools(Protocol):
@@ -34,7 +35,7 @@ class QualityTools(Protocol):
         """Describes the machine."""
 
     @property
-    def quality_runs(self) -> QualityBook:
+    def quality_runs(self) -> RunBook[QualityRecord]:
         """The kept measurements."""
 
     def digest(self, model: ModelEntry) -> Awaitable[str]:

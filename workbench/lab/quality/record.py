@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,20 +158,3 @@ class QualityRecord:
         return tuple(
             figures(mine, each.tokens.chunks(length), each.tokens.divergences(length)) for each in self.candidates
         )
-
-
-class QualityBook(Protocol):
-    """Keeps measurements."""
-
-    def new_id(self) -> str:
-        """An id that no other one has."""
-
-    async def keep(self, record: QualityRecord) -> None:
-        """Keep a measurement, in the place of an earlier state of it.
-
-        Raises:
-            WorkbenchError: It cannot be written.
-        """
-
-    async def kept(self) -> Sequence[QualityRecord]:
-        """All measurements that can be read, the newest first."""

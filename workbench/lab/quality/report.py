@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from workbench.core.units import UNKNOWN, size_text
 from workbench.lab.bench.report import build_line, markdown
+from workbench.lab.documents import csv_of, json_text
 from workbench.lab.quality.figures import PERCENTILES, Figures
 from workbench.lab.quality.intervals import TOO_FEW, Interval
 from workbench.lab.quality.record import QualityCandidate, QualityRecord, WorstPlace
@@ -192,11 +190,7 @@ def as_csv(records: Sequence[QualityRecord]) -> str:
                 else:
                     row[name] = value
             rows.append(row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0] if rows else (), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_of(rows)
 
 
 def by_depth(records: Sequence[QualityRecord]) -> str:
@@ -217,7 +211,7 @@ def _several_as_markdown(records: Sequence[QualityRecord]) -> str:
 
 def _several_as_json(records: Sequence[QualityRecord]) -> str:
     documents = [as_json(record) for record in records]
-    return json.dumps(documents if len(records) > 1 else documents[0], ensure_ascii=False, indent=1) + "\n"
+    return json_text(documents if len(records) > 1 else documents[0])
 
 
 FORMS: Mapping[str, Callable[[Sequence[QualityRecord]], str]] = {

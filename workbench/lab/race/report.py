@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,6 +11,7 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo
 from workbench.core.origins import settings_text, sourced_values
 from workbench.core.units import UNKNOWN, figure_text, size_text
+from workbench.lab.documents import csv_of, json_text, markdown_cell
 from workbench.lab.race.kept import KeptRace
 from workbench.lab.race.lane import Lane
 from workbench.lab.race.race import Race
@@ -221,12 +219,7 @@ def document_of(race: Race) -> Mapping[str, object]:
 
 def as_csv(result: RaceResult) -> str:
     """The figures of the lanes, one row each, with a heading."""
-    out = io.StringIO()
-    rows = [lane_values(result, lane) for lane in result.lanes]
-    writer = csv.DictWriter(out, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return csv_of([lane_values(result, lane) for lane in result.lanes])
 
 
 def as_markdown(result: RaceResult) -> str:
@@ -258,7 +251,7 @@ def as_markdown(result: RaceResult) -> str:
 
 FORMS: Mapping[str, Callable[[RaceResult], str]] = {
     ".md": as_markdown,
-    ".json": lambda result: json.dumps(as_json(result), ensure_ascii=False, indent=1) + "\n",
+    ".json": lambda result: json_text(as_json(result)),
     ".csv": as_csv,
 }
 """How a result is written, by the suffix of the file."""
@@ -268,10 +261,10 @@ def _row(result: RaceResult, lane: LaneResult) -> tuple[str, ...]:
     metrics, model = lane.metrics, lane.info.model if lane.info else None
     marks = result.marks(lane.lane)
     by = "" if metrics.source == "engine" else f" ({metrics.source})"
-    name = f"{lane.lane + 1}. {_cell(model.name if model else lane.label)}"
+    name = f"{lane.lane + 1}. {markdown_cell(model.name if model else lane.label)}"
     return (
         name + (f" ({', '.join(marks)})" if marks else ""),
-        _cell(model.quant or UNKNOWN if model else UNKNOWN),
+        markdown_cell(model.quant or UNKNOWN if model else UNKNOWN),
         figure_text(model.bits_per_weight if model else None, ".2f"),
         size_text(lane.size_bytes),
         size_text(lane.peak_bytes),
@@ -282,10 +275,6 @@ def _row(result: RaceResult, lane: LaneResult) -> tuple[str, ...]:
         figure_text(metrics.completion_tokens, "d"),
         "reference" if lane.lane == 0 else figure_text(lane.first_divergence, "d"),
     )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 class RaceBook(Protocol):

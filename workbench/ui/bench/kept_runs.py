@@ -11,7 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.getters import query_one
 from textual.widgets import Label
 
-from workbench.lab.bench.record import BenchBook, BenchRecord
+from workbench.lab.bench.record import BenchRecord
+from workbench.lab.run_book import RunBook
 from workbench.ui.bench.summary import kept_row
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean_line
@@ -39,7 +40,7 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
     list = query_one("#bench-runs", RunRows)
     state = query_one("#bench-runs-state", Label)
 
-    def __init__(self, book: BenchBook) -> None:
+    def __init__(self, book: RunBook[BenchRecord]) -> None:
         super().__init__()
         self._book = book
         self._records: Sequence[BenchRecord] = ()

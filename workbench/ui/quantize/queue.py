@@ -35,6 +35,6 @@ def add_quantization(queue: QuantizeQueue, job: QuantizeJob, model: str) -> Queu
     """
     if any(each.work.target == job.target and each.is_active for each in queue.jobs):
         raise TargetError(f"{job.target}: this file is being made already.", "Name another one.")
-    queued = QueuedJob(job, f"{model} {job.kind.name}")
+    queued: QueuedQuantization = QueuedJob(job, f"{model} {job.kind.name}")
     queue.add(queued)
     return queued
