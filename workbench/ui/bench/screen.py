@@ -6,14 +6,12 @@ import shlex
 from collections.abc import Callable
 from typing import ClassVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.getters import query_one
-from textual.screen import Screen
-from textual.worker import Worker
 
 from workbench.core.errors import WorkbenchError
 from workbench.lab.bench.grid import PlanError
@@ -27,44 +25,37 @@ from workbench.ui.bench.results import BenchResults
 from workbench.ui.bench.runner import BenchRunner
 from workbench.ui.bench.summary import job_text, plan_lines, progress_line
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
-from workbench.ui.dialogs.export import export_document
+from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.services import Services
 from workbench.ui.widgets.clipboard import CopyOut
 from workbench.ui.widgets.keybar import KeyBar
-from workbench.ui.widgets.repainter import Repainter
 from workbench.ui.widgets.rows import Rows
-from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
-from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import Workspace
 
-WIDE = 100
-"""Terminal columns from which form and results stand side by side."""
 EXPORTS = {
     ".md": "Markdown      tables and sentences, to read",
     ".jsonl": "JSON lines    one a test, with llama-bench's names",
 }
 
 
-class BenchScreen(Screen[None]):
+class BenchScreen(ExperimentScreen):
     """Measures models and shows the results."""
 
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = ""
+    STOP = "bench.stop"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f9", "start", "Run", id="bench.start", tooltip="Start the measurement; so does Enter in a field."),
-        Binding("escape", "stop", "Stop", id="bench.stop",
-                tooltip="Stop and keep the results so far; when nothing runs, go back to the fields."),
-        Binding("f6", "settings", "Settings", id="bench.settings",
-                tooltip="Choose the kind of run: tests, A against B, sequences, latency, a server under load."),
-        Binding("ctrl+o", "add", "Add model", id="bench.add", tooltip="Add another model."),
+        shared_key("bench.start", "Start the measurement; so does Enter in a field."),
+        shared_key("bench.stop", "Stop and keep the results so far; when nothing runs, go back to the fields."),
+        shared_key("bench.settings", "Choose the kind of run: tests, A against B, sequences, latency, a server."),
+        shared_key("bench.add", "Add another model."),
         Binding("ctrl+t", "more", "Ten more", id="bench.more", tooltip="Add ten pairs to the comparison."),
         Binding("tab", "turn", "Results", id="bench.turn", tooltip="Go from the fields to the results and back."),
-        Binding("ctrl+r", "runs", "Earlier", id="bench.runs",
-                tooltip="Open an earlier measurement, or compare two."),
-        Binding("f7", "export", "Export", id="bench.export", tooltip="Write the results as Markdown or JSON lines."),
+        shared_key("bench.runs", "Open an earlier measurement, or compare two."),
+        shared_key("bench.export", "Write the results as Markdown or JSON lines."),
         Binding("ctrl+y", "copy", "Copy command", id="bench.copy",
                 tooltip="Copy the command that reproduces this measurement."),
         Binding("down", "step(1)", "Next field", id="bench.down", show=False, tooltip="Go to the next field."),
@@ -79,17 +70,12 @@ class BenchScreen(Screen[None]):
     state = query_one("#bench-state", BenchLines)
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
-        super().__init__(id="bench")
-        self._services = services
-        self._workspace = workspace
-        self._key_for = key_for
+        super().__init__("bench", services, workspace, key_for)
         self._kind: Kind = "tests"
         self._models = BenchModels(self, services, self._show_form, self.say)
-        self._repainter = Repainter(self, self._paint, lambda: self.running)
         self._runner = BenchRunner(self, services, self._started, self._repainter.changed, self._ended)
         self._earlier: tuple[BenchRecord, ...] = ()
         """The kept run that is open, or the two that are compared."""
-        self._said = TransientText(self, self._paint)
 
     def compose(self) -> ComposeResult:
         yield KindBar()
@@ -100,19 +86,12 @@ class BenchScreen(Screen[None]):
         yield BenchLines(widget_id="bench-state")
         yield KeyBar()
 
-    def on_mount(self) -> None:
-        self._repainter.start()
-
     def on_screen_resume(self) -> None:
         self._models.follow(self._workspace.model)
         self._show_form()
         self._paint()
         if self.focused is None:
             self.form.focus_field()
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width < WIDE, "-narrow")
-        self.call_after_refresh(self._paint)
 
     @property
     def record(self) -> BenchRecord | None:
@@ -171,9 +150,6 @@ class BenchScreen(Screen[None]):
         else:
             text = job_text(self._runner.job, self._key_for("bench.more"))
         return styled((text, "rows--dim"))
-
-    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
-        self._said.say(Content(clean_line(text.replace("\n", " "))), seconds)
 
     # The form
 
@@ -238,12 +214,6 @@ class BenchScreen(Screen[None]):
             return
         self._runner.begin(plan)
 
-    def _busy(self) -> bool:
-        """Whether a measurement runs; if one does, the user gets a notice."""
-        if self.running:
-            self.say(f"A measurement runs: {self._key_for('bench.stop')} stops it.")
-        return self.running
-
     def _started(self) -> None:
         self._earlier = ()
         self._said.clear()
@@ -268,11 +238,14 @@ class BenchScreen(Screen[None]):
         return "Stop" if self.running else "Fields" if self.results.has_focus_within else ""
 
     def action_stop(self) -> None:
-        if self._runner.job is not None and self.running:
-            self._runner.job.stop()
-            self.say("Stopping…", 2.0)
+        if self.running:
+            super().action_stop()
         else:
             self._to_form()
+
+    def _stop(self) -> None:
+        if self._runner.job is not None:
+            self._runner.job.stop()
 
     # Results
 
@@ -306,13 +279,8 @@ class BenchScreen(Screen[None]):
         if record is None or record.is_empty:
             self.say("There is nothing to export yet.")
             return
-        text, title = lambda form: FORMS[form](record), f"bench {record.id}"
-        export_document(self, self._services, "the measurement", EXPORTS, title, text, self.say)
+        self._export("the measurement", EXPORTS, f"bench {record.id}", lambda form: FORMS[form](record))
 
     async def leave(self) -> None:
         """Stop, and release the memory."""
         await self._runner.leave()
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        self.refresh_bindings()
-        report_worker_error(event, lambda text: self.say(text, 8.0))

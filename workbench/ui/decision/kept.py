@@ -1,4 +1,4 @@
-"""The kept decisions on the screen: keeping, opening and exporting them."""
+"""The kept decisions on the screen: keeping and exporting them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from textual.screen import Screen
 
 from workbench.core.errors import WorkbenchError
 from workbench.lab.decision.record import FORMS, DecisionRecord, modelfile_of
-from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.services import Services
 
@@ -21,7 +20,7 @@ EXPORTS = {
 
 
 class KeptDecisions:
-    """Keeps decisions that are used, and opens them again."""
+    """Keeps decisions that are used."""
 
     def __init__(self, screen: Screen[None], services: Services, say: Callable[..., object]) -> None:
         self._screen = screen
@@ -50,24 +49,7 @@ class KeptDecisions:
         title = f"decision {record.id}"
         export_document(self._screen, self._services, "the decision", EXPORTS, title, text, self._say)
 
-    def choose(self, opened: Callable[[DecisionRecord], None]) -> None:
-        """Let the user open an earlier decision."""
 
-        async def choose() -> None:
-            tools = self._services.decision
-            records = await tools.decision_runs.kept() if tools is not None else ()
-            if not records:
-                self._say("No decision is kept yet: exporting one and loading a choice keeps it.")
-                return
-
-            def chosen(found: int | str | None) -> None:
-                if isinstance(found, int):
-                    opened(records[found])
-
-            rows = [f"{each.id}  {each.model}: {each.answer.sentence}" for each in records]
-            self._screen.app.push_screen(ChooseDialog("Earlier decisions", rows), chosen)
-
-        work = choose()
-        self._screen.run_worker(
-            work, group="runs", exclusive=True, exit_on_error=False, description="read the kept decisions"
-        )
+def decision_row(record: DecisionRecord) -> str:
+    """A decision in the list of those that are kept."""
+    return f"{record.id}  {record.model}: {record.answer.sentence}"

@@ -15,7 +15,6 @@ from workbench.lab.decision.plans import plans_of
 from workbench.lab.quality.plan import ScoredText, scored_text
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.services import Services
-from workbench.ui.widgets.repainter import Repainter
 from workbench.ui.widgets.worker_errors import WorkerHandle
 
 LAST_SESSIONS = (10, 50)
@@ -29,7 +28,7 @@ class Measuring:
         self,
         screen: Screen[None],
         services: Services,
-        paint: Callable[[], None],
+        changed: Callable[[], None],
         ended: Callable[[], None],
         say: Callable[..., object],
     ) -> None:
@@ -37,7 +36,7 @@ class Measuring:
         self._services = services
         self._ended = ended
         self._say = say
-        self.repainter = Repainter(screen, paint, lambda: self.running)
+        self._changed = changed
         self._work = WorkerHandle(screen, "measure")
         self._measurement: Measurement | None = None
         self.text = ""
@@ -83,7 +82,7 @@ class Measuring:
 
     def _show(self, text: str) -> None:
         self.text = text
-        self.repainter.changed()
+        self._changed()
 
     def stop(self) -> None:
         if self._measurement is not None:

@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.getters import query_one
 from textual.message import Message
-from textual.screen import Screen
-from textual.worker import Worker
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry
@@ -23,44 +21,40 @@ from workbench.lab.decision.contender import Prefer
 from workbench.lab.decision.evidence import Evidence
 from workbench.lab.decision.gather import gather, weigh
 from workbench.lab.decision.record import DecisionRecord, load_of, record_of
-from workbench.ui.decision.kept import KeptDecisions
+from workbench.ui.decision.kept import KeptDecisions, decision_row
 from workbench.ui.decision.limits import LimitBar
 from workbench.ui.decision.lines import answer_lines, contender_line, header_line
 from workbench.ui.decision.measuring import Measuring
 from workbench.ui.decision.widgets import DecisionLines, DecisionPlot
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.dialogs.model_picker import ModelPicker
+from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
-from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
-from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import Workspace
 
-WIDE = 100
-"""Terminal columns from which there is room between the parts."""
 PREFERENCES: Sequence[Prefer] = ("quality", "speed", "size")
 
 
-class DecisionScreen(Screen[None]):
+class DecisionScreen(ExperimentScreen):
     """Says which quantization to take, and measures what is missing."""
 
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#decision-rows"
+    STOP = "decision.stop"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f9", "measure", "Run", id="decision.measure", tooltip="Measure what the answer lacks."),
-        Binding("escape", "stop", "Stop", id="decision.stop",
-                tooltip="Stop a measurement, and keep what is done; else go to the list."),
+        shared_key("decision.stop", "Stop a measurement, and keep what is done; else go to the list."),
         Binding("f6", "settings", "Settings", id="decision.prefer",
                 tooltip="Change what is the best of what meets the constraints: quality, speed or size."),
         Binding("ctrl+l", "limits", "Constraints", id="decision.limits", tooltip="Go to the constraints."),
         Binding("ctrl+o", "model", "Model", id="decision.model", tooltip="Decide about another model."),
-        Binding("ctrl+r", "runs", "Earlier", id="decision.runs", tooltip="Open an earlier decision."),
-        Binding("f7", "export", "Export", id="decision.export",
-                tooltip="Write the decision as Markdown, JSON or CSV, or the choice as a Modelfile."),
+        shared_key("decision.runs", "Open an earlier decision."),
+        shared_key("decision.export", "Write the decision as Markdown, JSON or CSV, or the choice as a Modelfile."),
     ]
     # fmt: on
 
@@ -80,10 +74,7 @@ class DecisionScreen(Screen[None]):
     state = query_one("#decision-state", DecisionLines)
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
-        super().__init__(id="decision")
-        self._services = services
-        self._workspace = workspace
-        self._key_for = key_for
+        super().__init__("decision", services, workspace, key_for)
         self._model: ModelEntry | None = None
         self._chosen = False
         """Whether the user has chosen the model; until then it follows the chat."""
@@ -95,9 +86,8 @@ class DecisionScreen(Screen[None]):
         self._stale = True
         """Whether the measurements have to be read again."""
         self._problem = ""
-        self._measuring = Measuring(self, services, self._paint, self._measured, self.say)
+        self._measuring = Measuring(self, services, self._repainter.changed, self._measured, self.say)
         self._kept = KeptDecisions(self, services, self.say)
-        self._said = TransientText(self, self._paint)
 
     def compose(self) -> ComposeResult:
         yield DecisionLines(widget_id="decision-head")
@@ -108,18 +98,11 @@ class DecisionScreen(Screen[None]):
         yield DecisionLines(widget_id="decision-state")
         yield KeyBar()
 
-    def on_mount(self) -> None:
-        self._measuring.repainter.start()
-
     def on_screen_resume(self) -> None:
         if not self._chosen and self._workspace.model is not None:
             self._model = self._workspace.model
         if not self.running:
             self._look()
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width >= WIDE, "-wide")
-        self.call_after_refresh(self._paint)
 
     @property
     def running(self) -> bool:
@@ -233,9 +216,6 @@ class DecisionScreen(Screen[None]):
         legend = "  ✓ met  ✗ missed  ? inside the interval  – not measured" * bool(record.constraints.items)
         return clean_line("  ".join(record.notes) or f"Enter loads the selected one.{legend}")
 
-    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
-        self._said.say(Content(clean_line(text.replace("\n", " "))), seconds)
-
     # Actions
 
     def action_limits(self) -> None:
@@ -278,17 +258,14 @@ class DecisionScreen(Screen[None]):
         self._paint()
         self._look()
 
-    def _busy(self) -> bool:
-        if self.running:
-            self.say(f"A measurement runs: {self._key_for('decision.stop')} stops it.")
-        return self.running
-
     def action_stop(self) -> None:
         if self.running:
-            self._measuring.stop()
-            self.say("Stopping…", 2.0)
+            super().action_stop()
         else:
             self.rows.focus()
+
+    def _stop(self) -> None:
+        self._measuring.stop()
 
     @on(Rows.Chosen, "#decision-rows")
     def _load(self, event: Rows.Chosen) -> None:
@@ -312,19 +289,21 @@ class DecisionScreen(Screen[None]):
         else:
             self._kept.export(self._record)
 
-    def action_runs(self) -> None:
+    @work(group="runs", exclusive=True, exit_on_error=False, description="read the kept decisions")
+    async def action_runs(self) -> None:
         def opened(record: DecisionRecord) -> None:
             self._record, self._earlier = record, True
             self.limits.show(record.constraints)
             self._show_rows()
             self._paint()
 
-        if not self._busy():
-            self._kept.choose(opened)
+        tools = self._services.decision
+        if self._busy() or tools is None:
+            return
+        none = "No decision is kept yet: exporting one and loading a choice keeps it."
+        records = await tools.decision_runs.kept()
+        self._choose_earlier("Earlier decisions", records, decision_row, opened, none)
 
     async def leave(self) -> None:
         """Stop, and wait until the memory is released."""
         await self._measuring.leave()
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        report_worker_error(event, lambda text: self.say(text, 8.0))

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.getters import query_one
-from textual.screen import Screen
-from textual.worker import Worker
 
 from workbench.core.errors import EvalError
 from workbench.core.kept import kept_recipe
@@ -24,30 +22,26 @@ from workbench.lab.evals.report import FORMS
 from workbench.lab.evals.run import EvalPlan, EvalRun
 from workbench.lab.race.lane import LaneSpec
 from workbench.lab.race.setup import RaceTerms
-from workbench.ui.dialogs.choose import ChooseDialog, choose_settings
+from workbench.ui.dialogs.choose import choose_settings
 from workbench.ui.dialogs.confirm import ConfirmDialog
-from workbench.ui.dialogs.export import export_document
 from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.lines import case_line, detail_lines, pack_lines, score_lines
 from workbench.ui.evals.packs import EvalPacks
 from workbench.ui.evals.widgets import SAMPLES, EvalLines, sample_setting
+from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
-from workbench.ui.widgets.repainter import Repainter
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.text_rows import TextRows
-from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
-from workbench.ui.widgets.worker_errors import WorkerHandle, report_worker_error
+from workbench.ui.widgets.worker_errors import WorkerHandle
 from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.ui.evals.blind_screen import BlindScreen
 
-WIDE = 100
-"""Terminal columns from which the answers stand beside the cases."""
 SHOWN_PROBLEMS = 5
 EXPORTS = {
     ".md": "Markdown      scores, comparisons and failures, to read",
@@ -56,26 +50,26 @@ EXPORTS = {
 }
 
 
-class EvalScreen(Screen[None]):
+class EvalScreen(ExperimentScreen):
     """Asks models the prompts of a pack, and shows who passed what."""
 
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#eval-cases"
+    WORK, STOP = "An evaluation", "eval.stop"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f9", "start", "Run", id="eval.start", tooltip="Ask the models, and check the answers."),
-        Binding("escape", "stop", "Stop", id="eval.stop", tooltip="Stop, and keep the answers so far."),
+        shared_key("eval.start", "Ask the models, and check the answers."),
+        shared_key("eval.stop", "Stop, and keep the answers so far."),
         Binding("ctrl+l", "pack", "Pack", id="eval.pack", tooltip="Choose a pack of prompts and checks."),
-        Binding("ctrl+o", "add", "Add model", id="eval.add", tooltip="Add another model."),
-        Binding("delete,x", "remove", "Remove", id="eval.remove", show=False, tooltip="Remove the model added last."),
-        Binding("f6", "settings", "Settings", id="eval.settings",
-                tooltip="Choose how many answers each case gets: one greedy one, or several sampled ones."),
+        shared_key("eval.add", "Add another model."),
+        shared_key("eval.remove", "Remove the model added last.", show=False),
+        shared_key("eval.settings", "Choose how many answers each case gets: one greedy one, or several sampled ones."),
         Binding("ctrl+n", "make", "From chat", id="eval.make",
                 tooltip="Make a pack of the questions of this chat, in a file to be edited."),
         Binding("ctrl+b", "blind", "Blind test", id="eval.blind",
                 tooltip="Vote on the answers of two models without their names."),
-        Binding("ctrl+r", "runs", "Earlier", id="eval.runs", tooltip="Open an earlier evaluation."),
-        Binding("f7", "export", "Export", id="eval.export", tooltip="Write the result as Markdown, JSON or CSV."),
+        shared_key("eval.runs", "Open an earlier evaluation."),
+        shared_key("eval.export", "Write the result as Markdown, JSON or CSV."),
     ]
     # fmt: on
 
@@ -86,8 +80,7 @@ class EvalScreen(Screen[None]):
     state = query_one("#eval-state", EvalLines)
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
-        super().__init__(id="evals")
-        self._services, self._workspace, self._key_for = services, workspace, key_for
+        super().__init__("evals", services, workspace, key_for)
         self._packs = EvalPacks(self, services, self._pack_changed, self.say)
         self._models: list[ModelEntry] = []
         self._chosen = False
@@ -97,8 +90,6 @@ class EvalScreen(Screen[None]):
         self._work = WorkerHandle(self, "evaluate")
         self._earlier: EvalRecord | None = None
         self._blind: BlindScreen | None = None
-        self._said = TransientText(self, self._paint)
-        self._repainter = Repainter(self, self._paint, lambda: self.running)
 
     def compose(self) -> ComposeResult:
         yield EvalLines(widget_id="eval-head")
@@ -109,18 +100,11 @@ class EvalScreen(Screen[None]):
         yield EvalLines(widget_id="eval-state")
         yield KeyBar()
 
-    def on_mount(self) -> None:
-        self._repainter.start()
-
     def on_screen_resume(self) -> None:
         model = self._workspace.model
         if model is not None and not self._chosen:
             self._models = [model]
         self._paint()
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width < WIDE, "-narrow")
-        self.call_after_refresh(self._paint)
 
     @property
     def record(self) -> EvalRecord | None:
@@ -177,9 +161,6 @@ class EvalScreen(Screen[None]):
         if (record := self.record) is not None:
             result = record.results[event.index]
             self.app.push_screen(TextDialog(result.case, partial(detail_lines, record, result), classes="-wide"))
-
-    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
-        self._said.say(Content(clean_line(text.replace("\n", " "))), seconds)
 
     # What is asked
 
@@ -269,19 +250,9 @@ class EvalScreen(Screen[None]):
         if (problem := run.unkept or next(iter(run.failures), None)) is not None:
             self.say(str(problem), 12.0)
 
-    def _busy(self) -> bool:
-        """Whether an evaluation runs; if one does, the user gets a notice."""
-        if self.running:
-            self.say(f"An evaluation runs: {self._key_for('eval.stop')} stops it.")
-        return self.running
-
-    def escape_label(self) -> str:
-        return "Stop" if self.running else ""
-
-    def action_stop(self) -> None:
-        if self._run is not None and self.running:
+    def _stop(self) -> None:
+        if self._run is not None:
             self._run.stop()
-            self.say("Stopping…", 2.0)
 
     # Results
 
@@ -290,25 +261,22 @@ class EvalScreen(Screen[None]):
         if self._busy():
             return
         records = await self._services.evals.eval_runs.kept()
-        if not records:
-            self.say("No evaluation is kept yet.")
-            return
 
-        def chosen(found: int | str | None) -> None:
-            if isinstance(found, int):
-                self._earlier = records[found]
-                self._paint()
+        def opened(record: EvalRecord) -> None:
+            self._earlier = record
+            self._paint()
 
-        rows = [f"{record.id}  {record.pack}: {', '.join(record.names)}" for record in records]
-        self.app.push_screen(ChooseDialog("Earlier evaluations", rows), chosen)
+        def row(record: EvalRecord) -> str:
+            return f"{record.id}  {record.pack}: {', '.join(record.names)}"
+
+        self._choose_earlier("Earlier evaluations", records, row, opened, "No evaluation is kept yet.")
 
     def action_export(self) -> None:
         record = self.record
         if record is None or record.is_empty:
             self.say("There is nothing to export yet.")
             return
-        text = partial(lambda record, form: FORMS[form](record), record)
-        export_document(self, self._services, "the evaluation", EXPORTS, f"eval {record.id}", text, self.say)
+        self._export("the evaluation", EXPORTS, f"eval {record.id}", lambda form: FORMS[form](record))
 
     @work(group="sessions", exclusive=True, exit_on_error=False, description="read the last conversations")
     async def action_blind(self) -> None:
@@ -334,7 +302,3 @@ class EvalScreen(Screen[None]):
             await self._work.ended()
         if self._blind is not None and self._blind.is_running:
             await self._blind.leave()
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        self.refresh_bindings()
-        report_worker_error(event, lambda text: self.say(text, 8.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import PurePath
 from typing import ClassVar
 
@@ -12,17 +11,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.getters import query_one
-from textual.screen import Screen
-from textual.worker import Worker, WorkerFailed
 
 from workbench.core.errors import CancelledError, QualityError, WorkbenchError
 from workbench.lab.quality.job import QualitySeries
 from workbench.lab.quality.record import QualityRecord
 from workbench.lab.quality.report import FORMS, beside
-from workbench.ui.dialogs.choose import ChooseDialog, ScreenSetting, choose_settings
-from workbench.ui.dialogs.export import export_document
+from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.widgets import EvalLines
+from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut_line, styled
 from workbench.ui.quality.lines import QualityRow, detail_lines, header, progress_line, record_rows, row_line
@@ -31,11 +28,9 @@ from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.text_rows import TextRows
-from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
-from workbench.ui.widgets.worker_errors import report_worker_error
+from workbench.ui.widgets.worker_errors import WorkerHandle
 from workbench.ui.workspace.workspace import Workspace
 
-PAINT_SECONDS = 0.2
 EXPORTS = {
     ".md": "Markdown      tables and sentences, to read",
     ".json": "JSON          everything but the figures of each token",
@@ -43,28 +38,26 @@ EXPORTS = {
 }
 
 
-class QualityScreen(Screen[None]):
+class QualityScreen(ExperimentScreen):
     """Measures candidates against a reference, live, and shows where they differ most."""
 
     CSS_PATH: ClassVar[list[str | PurePath]] = ["../evals/screen.tcss", "screen.tcss"]
     AUTO_FOCUS = "#quality-rows"
+    STOP = "quality.stop"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f9", "start", "Run", id="quality.start", tooltip="Measure the candidates against the reference."),
-        Binding("escape", "stop", "Stop", id="quality.stop", tooltip="Stop, and keep what is done."),
+        shared_key("quality.start", "Measure the candidates against the reference."),
+        shared_key("quality.stop", "Stop, and keep what is done."),
         Binding("ctrl+l", "text", "Text", id="quality.text", tooltip="Choose the text: a file, or conversations."),
-        Binding("ctrl+o", "add", "Add model", id="quality.add",
-                tooltip="Add a candidate, such as another quantization; without a reference, choose that."),
+        shared_key("quality.add", "Add a candidate, such as another quantization; without a reference, choose that."),
         Binding("ctrl+t", "caches", "Cache types", id="quality.caches",
                 tooltip="Add the reference itself as a candidate, with other cache types or settings."),
-        Binding("f6", "settings", "Settings", id="quality.settings",
-                tooltip="Choose how many tokens are in the context before each chunk: none, 4k, 16k, or all three."),
-        Binding("delete,x", "remove", "Remove", id="quality.remove", show=False,
-                tooltip="Remove the candidate added last."),
-        Binding("ctrl+r", "runs", "Earlier", id="quality.runs", tooltip="Open an earlier measurement."),
+        shared_key("quality.settings", "Choose how many tokens come before each chunk: none, 4k, 16k, or all three."),
+        shared_key("quality.remove", "Remove the candidate added last.", show=False),
+        shared_key("quality.runs", "Open an earlier measurement."),
         Binding("ctrl+b", "beside", "Beside", id="quality.beside", show=False,
                 tooltip="Lay an earlier measurement beside the one that is shown."),
-        Binding("f7", "export", "Export", id="quality.export", tooltip="Write the result as Markdown, JSON or CSV."),
+        shared_key("quality.export", "Write the result as Markdown, JSON or CSV."),
     ]
     # fmt: on
 
@@ -74,15 +67,11 @@ class QualityScreen(Screen[None]):
     state = query_one("#quality-state", EvalLines)
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
-        super().__init__(id="quality")
-        self._services = services
-        self._workspace = workspace
-        self._key_for = key_for
+        super().__init__("quality", services, workspace, key_for)
         self._setup = QualitySetup(self, services, workspace, self._may_change, self._paint, self.say)
         self._series: QualitySeries | None = None
-        self._worker: Worker[None] | None = None
+        self._work = WorkerHandle(self, "measure quality")
         self._shown: list[QualityRecord] = []
-        self._said = TransientText(self, self._paint)
 
     def compose(self) -> ComposeResult:
         yield EvalLines(widget_id="quality-head")
@@ -91,15 +80,9 @@ class QualityScreen(Screen[None]):
         yield EvalLines(widget_id="quality-state")
         yield KeyBar()
 
-    def on_mount(self) -> None:
-        self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
-
     def on_screen_resume(self) -> None:
         self._setup.follow(self._workspace.model)
         self._paint()
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._paint)
 
     @property
     def running(self) -> bool:
@@ -170,15 +153,11 @@ class QualityScreen(Screen[None]):
         shown = cursor is not None and cursor < len(rows) and self.detail.room
         self.detail.show_lines(detail_lines(rows[cursor], self.detail.room) if shown and cursor is not None else [])
 
-    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
-        self._said.say(Content(clean_line(text.replace("\n", " "))), seconds)
-
     # What is measured
 
     def _may_change(self) -> bool:
         """Whether it can be changed now: an earlier result is closed, a running measurement stays."""
-        if self.running:
-            self.say(f"A measurement runs: {self._key_for('quality.stop')} stops it.")
+        if self._busy():
             return False
         self._shown, self._series = [], None
         return True
@@ -221,11 +200,9 @@ class QualityScreen(Screen[None]):
             self.say(str(error), 8.0)
             return
         self._said.clear()
-        self._series = series = QualitySeries(plans, services.quality)
-        self._worker = self.run_worker(
-            self._measure(series), group="quality", exit_on_error=False, description="measure quality"
-        )
-        self._painter.resume()
+        self._series = QualitySeries(plans, services.quality, self._repainter.changed)
+        self._work.start(self._measure(self._series))
+        self._repainter.changed()
 
     async def _measure(self, series: QualitySeries) -> None:
         try:
@@ -234,19 +211,14 @@ class QualityScreen(Screen[None]):
             self.say(str(error))
         except WorkbenchError as error:
             self.say(str(error), 15.0)
-        self._painter.pause()
         self._shown = list(series.records)
         if series.warnings:
             self.say(series.warnings[0], 8.0)
         self._paint()
 
-    def escape_label(self) -> str:
-        return "Stop" if self.running else ""
-
-    def action_stop(self) -> None:
-        if self._series is not None and self.running:
+    def _stop(self) -> None:
+        if self._series is not None:
             self._series.stop()
-            self.say("Stopping; what is done is kept…", 2.0)
 
     # Results
 
@@ -272,19 +244,11 @@ class QualityScreen(Screen[None]):
     async def _choose_run(self, title: str, then: Callable[[QualityRecord], None]) -> None:
         tools = self._services.quality
         records = [] if tools is None else list(await tools.quality_runs.kept())
-        if not records:
-            self.say("No measurement is kept yet.")
-            return
 
-        def chosen(found: int | str | None) -> None:
-            if isinstance(found, int):
-                then(records[found])
+        def row(record: QualityRecord) -> str:
+            return f"{record.id}  {', '.join(each.model.label for each in record.candidates)}  over {record.text}"
 
-        rows = [
-            f"{each.id}  {', '.join(short.model.label for short in each.candidates)}  over {each.text}"
-            for each in records
-        ]
-        self.app.push_screen(ChooseDialog(title, rows), chosen)
+        self._choose_earlier(title, records, row, then, "No measurement is kept yet.")
 
     def _open(self, record: QualityRecord) -> None:
         self._shown = [record]
@@ -295,19 +259,9 @@ class QualityScreen(Screen[None]):
         if not records:
             self.say("There is nothing to export yet.")
             return
-
-        def text_of(form: str) -> str:
-            return FORMS[form](records)
-
-        export_document(self, self._services, "the measurement", EXPORTS, f"quality {records[0].id}", text_of, self.say)
+        self._export("the measurement", EXPORTS, f"quality {records[0].id}", lambda form: FORMS[form](records))
 
     async def leave(self) -> None:
         """Stop, and wait until the memory is released."""
-        if self._series is not None and self._worker is not None and not self._worker.is_finished:
-            self._series.stop()
-            with suppress(WorkerFailed):
-                await self._worker.wait()
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        self.refresh_bindings()
-        report_worker_error(event, lambda text: self.say(text, 8.0))
+        self._stop()
+        await self._work.ended()

@@ -1,0 +1,1 @@
+"""What the screens share that measure something."""
