@@ -7,22 +7,21 @@ import asyncio
 import sys
 from functools import partial
 
-from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.composition import Workers, compose
 from workbench.cli.eval import candidates
 from workbench.cli.main import INTERRUPTED
-from workbench.cli.options import add_json, add_settings
-from workbench.cli.output import error_text, note, print_json, print_table, say
+from workbench.cli.options import add_json, add_output, add_settings, output_path
+from workbench.cli.output import error_text, note, print_json, print_table, say, write_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.user_path import user_path
 from workbench.lab.evals.blind import USUAL_TRIALS, BlindPlan, BlindTest
-from workbench.lab.evals.blind_record import BlindKind, BlindRecord, BlindTrial, Choice
+from workbench.lab.evals.blind_record import BlindKind, BlindTrial, Choice
 from workbench.lab.evals.blind_report import FORMS, as_json
 from workbench.lab.evals.from_session import cases_of
 from workbench.lab.evals.pack import EvalCase, of_prompts
 from workbench.lab.evals.read_pack import find_pack
-from workbench.store.documents import write_document
 
 VOTES: dict[str, Choice] = {"1": "first", "2": "second", "0": "neither"}
 
@@ -42,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trials", type=int, default=USUAL_TRIALS, metavar="N", help=f"votes, fixed beforehand ({USUAL_TRIALS})"
     )
-    parser.add_argument("-o", "--output", metavar="FILE", help="also write the result to a .md, .csv or .json file")
+    add_output(parser)
     parser.add_argument("--list", action="store_true", help="list the kept tests")
     parser.add_argument("--show", metavar="ID", help="show one of them; `last` is the newest")
     add_settings(parser)
@@ -52,14 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Generate, take the votes, and say what they show; 130 where the user stopped it."""
     workers = compose()
-    if options.output:
-        options.output = user_path(options.output)
-        if options.output.suffix.casefold() not in FORMS:
-            raise ParameterError(f"{options.output}: the kind of file is not known.", "Name a .md, .csv or .json file.")
+    options.output = output_path(options.output, FORMS)
     if options.list or options.show:
         return _kept(options, workers)
-    for problem in workers.problems:
-        note(describe_problem(problem, workers.paths.config_file))
+    workers.note_problems()
     if len(options.models) != 2:
         raise ParameterError(f"A blind test has two models, not {len(options.models)}.", "Write workbench abx A B.")
     test = BlindTest(_plan(options, workers), workers, workers.engines, workers.adviser, lambda: _progress(test, line))
@@ -159,22 +154,8 @@ def _finish(options: argparse.Namespace, test: BlindTest, *, stopped: bool) -> i
     else:
         say(record.verdict)
     note(f"kept as {record.id}: workbench abx --show {record.id}")
-    written = _write(options, record)
+    written = asyncio.run(write_result(options.output, lambda form: FORMS[form](record)))
     return INTERRUPTED if stopped else 0 if written else 1
-
-
-def _write(options: argparse.Namespace, record: BlindRecord) -> bool:
-    """Write the file that was asked for; False where that fails."""
-    if not options.output:
-        return True
-    try:
-        note(
-            f"Written to {asyncio.run(write_document(options.output, FORMS[options.output.suffix.casefold()](record)))}"
-        )
-    except WorkbenchError as error:
-        note(f"workbench: {error_text(error)}")
-        return False
-    return True
 
 
 def _kept(options: argparse.Namespace, workers: Workers) -> int:
@@ -185,7 +166,7 @@ def _kept(options: argparse.Namespace, workers: Workers) -> int:
     if options.show:
         record = runs.load(options.show)
         print_json(as_json(record)) if options.json else say(record.verdict)
-        return 0 if _write(options, record) else 1
+        return 0 if asyncio.run(write_result(options.output, lambda form: FORMS[form](record))) else 1
     if options.json:
         print_json([as_json(record) for record in runs.records()])
     else:

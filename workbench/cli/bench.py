@@ -8,7 +8,7 @@ import asyncio
 from workbench.cli.bench_kept import list_runs, show_runs
 from workbench.cli.bench_run import BenchCommand
 from workbench.cli.bench_sweep import add_sweep_arguments, confirm, option_help, sweep_plan
-from workbench.cli.composition import compose, describe_problem
+from workbench.cli.composition import compose
 from workbench.cli.options import add_json
 from workbench.cli.output import note
 from workbench.core.errors import ParameterError
@@ -62,8 +62,7 @@ def run(options: argparse.Namespace) -> int:
     if plan.sweep is not None:
         confirm(plan.sweep, yes=options.yes)
     workers = compose()
-    for problem in workers.problems:
-        note(describe_problem(problem, workers.paths.config_file))
+    workers.note_problems()
     recipes: dict[str, Recipe | None] = {}
     for model in plan.grid.models:
         if not is_server_ref(model):

@@ -7,29 +7,29 @@ import asyncio
 import time
 from functools import partial
 
-from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import (
     add_json,
+    add_output,
     add_settings,
     check_formats,
     origins,
+    output_path,
     prompt_of,
     settings,
     system_prompt,
 )
-from workbench.cli.output import error_document, error_text, note, print_json, say
+from workbench.cli.output import error_document, error_text, note, print_json, say, write_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.events import Event
 from workbench.core.parameters import Value, parse_value
-from workbench.core.user_path import user_path
 from workbench.lab.race.lane import Lane, LaneSpec
 from workbench.lab.race.race import MOST_LANES, Race
 from workbench.lab.race.report import FORMS, as_json, as_markdown, document_of, result_of
 from workbench.lab.race.setup import RaceTerms
-from workbench.store.documents import write_document
 from workbench.ui.kit.sanitize import clean
 
 REPORT_INTERVAL_S = 0.5
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--greedy", action="store_true", help="always take the most likely token (temperature 0)")
     parser.add_argument("--solo", action="store_true", help="run the models one after the other")
-    parser.add_argument("-o", "--output", metavar="FILE", help="also write the result to a .md, .csv or .json file")
+    add_output(parser)
     add_settings(parser)
     add_json(parser)
 
@@ -61,13 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the race; 1 where a lane failed, 130 where the user stopped it."""
     workers = compose()
-    for problem in workers.problems:
-        note(describe_problem(problem, workers.paths.config_file))
+    workers.note_problems()
     specs = _specs(options, workers)
-    if options.output:
-        options.output = user_path(options.output)
-    if options.output and options.output.suffix.casefold() not in FORMS:
-        raise ParameterError(f"{options.output}: the kind of file is not known.", "Name a .md, .csv or .json file.")
+    options.output = output_path(options.output, FORMS)
     prompt = prompt_of(options.prompt)
     if not prompt.strip():
         raise ParameterError("The prompt is empty.", "Write it after --prompt, or pass it on standard input.")
@@ -157,14 +153,7 @@ async def _report(options: argparse.Namespace, workers: Workers, race: Race) -> 
         await workers.races.keep(workers.races.new_id(), document_of(race))
     except WorkbenchError as error:
         note(f"workbench: {error_text(error)}")
-    if options.output:
-        try:
-            path = await write_document(options.output, FORMS[options.output.suffix.casefold()](result))
-            note(f"Written to {path}")
-        except WorkbenchError as error:
-            note(f"workbench: {error_text(error)}")
-            return False
-    return True
+    return await write_result(options.output, lambda form: FORMS[form](result))
 
 
 def _state(lane: Lane) -> str:

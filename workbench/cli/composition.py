@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import __version__
+from workbench.cli.output import note
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
@@ -67,6 +68,11 @@ class Workers:
     paths: Paths
     config: Config
     problems: tuple[ConfigProblem, ...]
+
+    def note_problems(self) -> None:
+        """Print the problems of the config on standard error."""
+        for problem in self.problems:
+            note(describe_problem(problem, self.paths.config_file))
 
     @cached_property
     def catalog(self) -> LibraryCatalog:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
-from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
-from workbench.cli.options import add_json
-from workbench.cli.output import error_text, note, print_json, print_table, say
+from workbench.cli.options import add_json, add_output, output_path
+from workbench.cli.output import error_text, note, print_json, print_table, say, write_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import DecisionError, ParameterError, WorkbenchError
-from workbench.core.user_path import user_path
 from workbench.lab.decision.constraints import Constraints, parse_constraint
 from workbench.lab.decision.contender import PREFERENCES
 from workbench.lab.decision.evidence import Evidence
@@ -24,7 +21,6 @@ from workbench.lab.decision.measure import Measurement
 from workbench.lab.decision.plans import plans_of
 from workbench.lab.decision.record import FORMS, DecisionRecord, as_json, as_markdown, modelfile_of, record_of
 from workbench.lab.quality.plan import scored_text
-from workbench.store.documents import write_document
 from workbench.store.export.session import session_text
 
 LIMITS = {
@@ -65,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", metavar="FILE", help="with --measure: the text for divergences")
     parser.add_argument("--markdown", action="store_true", help="print Markdown, as without it")
     parser.add_argument("--modelfile", metavar="FILE", help="write a Modelfile of the choice")
-    parser.add_argument("-o", "--output", metavar="FILE", help="also write the decision to a .md, .csv or .json file")
+    add_output(parser, "decision")
     parser.add_argument("--list", action="store_true", help="list the kept decisions")
     parser.add_argument("--show", metavar="ID", help="show one of them; `last` is the newest")
     add_json(parser)
@@ -74,11 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Decide, or show a kept decision; 0 where there is a choice, else 1."""
     workers = compose()
-    for name in ("output", "modelfile"):
-        if getattr(options, name):
-            setattr(options, name, user_path(getattr(options, name)))
-    if options.output and options.output.suffix.casefold() not in FORMS:
-        raise ParameterError(f"{options.output}: the kind of file is not known.", "Name a .md, .csv or .json file.")
+    options.output = output_path(options.output, FORMS)
+    options.modelfile = output_path(options.modelfile)
     if options.list or options.show:
         if options.model:
             raise ParameterError("--list and --show decide nothing.", "Leave out the model.")
@@ -87,8 +80,7 @@ def run(options: argparse.Namespace) -> int:
         raise ParameterError("No model is named.", "Write `workbench decide MODEL`; `workbench models` lists them.")
     limits = {name: parse_constraint(name, getattr(options, name) or "") for name in LIMITS}
     constraints = Constraints(**limits)  # type: ignore[arg-type]
-    for problem in workers.problems:
-        note(describe_problem(problem, workers.paths.config_file))
+    workers.note_problems()
     return asyncio.run(stoppable(partial(_decide, options, workers, constraints)))
 
 
@@ -142,22 +134,9 @@ def _finish(options: argparse.Namespace, record: DecisionRecord) -> int:
         print_json(as_json(record))
     else:
         say(as_markdown(record).rstrip("\n"))
-    written = True
-    if options.output:
-        written &= _write(options.output, lambda: FORMS[options.output.suffix.casefold()](record))
-    if options.modelfile:
-        written &= _write(options.modelfile, lambda: modelfile_of(record, session_text))
+    written = asyncio.run(write_result(options.output, lambda form: FORMS[form](record)))
+    written &= asyncio.run(write_result(options.modelfile, lambda _: modelfile_of(record, session_text)))
     return 0 if record.answer.verdict == "choice" and written else 1
-
-
-def _write(path: Path, text: Callable[[], str]) -> bool:
-    """Write a file; whether that worked. The decision is out: a failure is a note."""
-    try:
-        note(f"Written to {asyncio.run(write_document(path, text()))}")
-    except WorkbenchError as error:
-        note(f"workbench: {error_text(error)}")
-        return False
-    return True
 
 
 def _list(options: argparse.Namespace, workers: Workers) -> int:

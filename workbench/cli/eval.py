@@ -7,13 +7,22 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
-from workbench.cli.options import add_json, add_settings, check_formats, origins, settings, system_prompt
-from workbench.cli.output import error_document, error_text, note, print_json, print_table, say
+from workbench.cli.options import (
+    add_json,
+    add_output,
+    add_settings,
+    check_formats,
+    origins,
+    output_path,
+    settings,
+    system_prompt,
+)
+from workbench.cli.output import error_document, error_text, note, print_json, print_table, say, write_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import PackError, ParameterError, StoppedError, WorkbenchError
+from workbench.core.errors import PackError, ParameterError, StoppedError
 from workbench.core.user_path import user_path
 from workbench.lab.evals.from_session import pack_of
 from workbench.lab.evals.pack import EvalPack
@@ -44,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="answers to each case, with other seeds")
     parser.add_argument("--tag", action="append", default=[], metavar="TAG", help="only the cases with this tag")
     parser.add_argument("--skip-broken", action="store_true", help="go on without the cases that cannot be read")
-    parser.add_argument("-o", "--output", metavar="FILE", help="also write the result to a .md, .csv or .json file")
+    add_output(parser)
     parser.add_argument("--list", action="store_true", help="list the kept evaluations")
     parser.add_argument(
         "--show", metavar="ID", nargs="+", help="show one of them (`last` is the newest), or compare two case by case"
@@ -56,19 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ask and judge; 1 where a model could not be asked to the end, 130 where the user stopped it."""
-    if options.output:
-        options.output = user_path(options.output)
+    options.output = output_path(options.output, None if options.from_session else FORMS)
     workers = compose()
     if options.from_session:
         return asyncio.run(_make_pack(options, workers))
-    if options.output and options.output.suffix.casefold() not in FORMS:
-        raise ParameterError(f"{options.output}: the kind of file is not known.", "Name a .md, .csv or .json file.")
     if options.list or options.show:
         if options.pack:
             raise ParameterError("--list and --show ask nothing.", "Leave out the pack and the models.")
         return asyncio.run(_show(options, workers)) if options.show else _list(options, workers)
-    for problem in workers.problems:
-        note(describe_problem(problem, workers.paths.config_file))
+    workers.note_problems()
     if not options.pack or not options.models:
         hint = f"Write workbench eval PACK MODEL …; these packs come along: {', '.join(shipped_packs())}."
         raise ParameterError("An evaluation needs a pack and a model.", hint)
@@ -147,21 +152,11 @@ async def _evaluate(options: argparse.Namespace, workers: Workers, plan: EvalPla
         say(as_markdown(record).rstrip("\n"))
     kept = f"kept as {record.id}: workbench eval --show {record.id}"
     note(kept if found.unkept is None else f"workbench: {error_text(found.unkept)}")
-    written = await _write(options, FORMS[options.output.suffix.casefold()](record)) if options.output else True
+    written = await write_result(options.output, lambda form: FORMS[form](record))
     if found.stopped:
         note("stopped: the answers until then are above")
         return INTERRUPTED
     return 1 if found.failures or not written else 0
-
-
-async def _write(options: argparse.Namespace, text: str) -> bool:
-    """Write the file that was asked for; whether that worked. The result is out: a failure is a note."""
-    try:
-        note(f"Written to {await write_document(options.output, text)}")
-    except WorkbenchError as error:
-        note(f"workbench: {error_text(error)}")
-        return False
-    return True
 
 
 def _list(options: argparse.Namespace, workers: Workers) -> int:
@@ -193,9 +188,7 @@ async def _show(options: argparse.Namespace, workers: Workers) -> int:
         print_json(as_json(record))
     else:
         say(as_markdown(record).rstrip("\n"))
-    if options.output:
-        return 0 if await _write(options, FORMS[options.output.suffix.casefold()](record)) else 1
-    return 0
+    return 0 if await write_result(options.output, lambda form: FORMS[form](record)) else 1
 
 
 async def _make_pack(options: argparse.Namespace, workers: Workers) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from pathlib import Path
 
 from workbench.core.config import Config
 from workbench.core.errors import ParameterError
@@ -14,6 +15,7 @@ from workbench.core.origins import Origins, from_origin
 from workbench.core.parameters import LoadSettings, Sampling, Value, check_value, parse_value, with_values
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
+from workbench.core.user_path import user_path
 
 MODEL_HELP = "`demo`, a .gguf file, a Modelfile, NAME:QUANT, or http://HOST:PORT#MODEL"
 
@@ -21,6 +23,24 @@ MODEL_HELP = "`demo`, a .gguf file, a Modelfile, NAME:QUANT, or http://HOST:PORT
 def add_json(parser: argparse.ArgumentParser) -> None:
     """`--json`."""
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def add_output(parser: argparse.ArgumentParser, what: str = "result") -> None:
+    """`--output`, for a result that is printed too."""
+    text = f"also write the {what} to a .md, .csv or .json file"
+    parser.add_argument("-o", "--output", metavar="FILE", help=text)
+
+
+def output_path(given: str | None, forms: Container[str] | None = None) -> Path | None:
+    """The file to write; None where none is named.
+
+    Raises:
+        ParameterError: Its suffix is not among `forms`.
+    """
+    path = user_path(given) if given else None
+    if path is not None and forms is not None and path.suffix.casefold() not in forms:
+        raise ParameterError(f"{path}: the kind of file is not known.", "Name a .md, .csv or .json file.")
+    return path
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

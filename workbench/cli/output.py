@@ -14,8 +14,9 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from typing_extensions import override
 
@@ -96,6 +97,23 @@ def hint_of(error: WorkbenchError) -> str:
 def error_text(error: WorkbenchError) -> str:
     """An error in a sentence or two."""
     return f"{error.message} {hint_of(error)}".rstrip()
+
+
+async def write_result(path: Path | None, text_of: Callable[[str], str]) -> bool:
+    """Write a result that is printed already to a file, where one is named; whether that worked.
+
+    `text_of` gives the text for the suffix of the file. A failure is a note, and no second document.
+    """
+    if path is None:
+        return True
+    from workbench.store.documents import write_document
+
+    try:
+        note(f"Written to {await write_document(path, text_of(path.suffix.casefold()))}")
+    except WorkbenchError as error:
+        note(f"workbench: {error_text(error)}")
+        return False
+    return True
 
 
 class NoteHandler(logging.Handler):

@@ -8,24 +8,22 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
-from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
-from workbench.cli.options import add_json
-from workbench.cli.output import error_text, note, print_json, print_table, say
+from workbench.cli.options import add_json, add_output, output_path
+from workbench.cli.output import note, print_json, print_table, say, write_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import ParameterError, WorkbenchError
+from workbench.core.errors import ParameterError
 from workbench.core.parameters import Sampling, Value
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
-from workbench.core.user_path import user_path
 from workbench.lab.bench.bench import time_text
 from workbench.lab.quality.job import QualitySeries
 from workbench.lab.quality.logits import ModelSpec
 from workbench.lab.quality.plan import QualityPlan, ScoredText, read_settings, scored_text, spec_of
 from workbench.lab.quality.record import QualityRecord
 from workbench.lab.quality.report import FORMS, as_json, beside
-from workbench.store.documents import write_document
 
 MODEL_HELP = "`demo`, a .gguf file, a Modelfile, or NAME:QUANT"
 
@@ -55,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a load parameter of all models"
     )
-    parser.add_argument("-o", "--output", metavar="FILE", help="also write the result to a .md, .csv or .json file")
+    add_output(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print one row of CSV a candidate")
     form.add_argument("--markdown", action="store_true", help="print Markdown, as without it")
@@ -76,16 +74,12 @@ def _depths(text: str) -> tuple[int, ...]:
 def run(options: argparse.Namespace) -> int:
     """Measure, or show what was measured; 130 where the user stopped it."""
     workers = compose()
-    if options.output:
-        options.output = user_path(options.output)
-        if options.output.suffix.casefold() not in FORMS:
-            raise ParameterError(f"{options.output}: the kind of file is not known.", "Name a .md, .csv or .json file.")
+    options.output = output_path(options.output, FORMS)
     if options.list or options.show:
         if options.models:
             raise ParameterError("--list and --show measure nothing.", "Leave out the models.")
         return _list(options, workers) if options.list else _show(options, workers)
-    for problem in workers.problems:
-        note(describe_problem(problem, workers.paths.config_file))
+    workers.note_problems()
     plans = _plan(options, workers).at_depths(_depths(options.depth))
     return asyncio.run(stoppable(partial(_run, options, workers, plans)))
 
@@ -160,7 +154,7 @@ async def _run(options: argparse.Namespace, workers: Workers, plans: Sequence[Qu
     _print(options, series.records)
     for record in series.records:
         note(f"kept as {record.id}: workbench quality --show {record.id}")
-    written = await _write(options, series.records)
+    written = await write_result(options.output, lambda form: FORMS[form](series.records))
     if series.stopped:
         note("stopped: the results until then are above")
         return INTERRUPTED
@@ -190,19 +184,6 @@ def _print(options: argparse.Namespace, records: Sequence[QualityRecord]) -> Non
         say(FORMS[".csv" if options.csv else ".md"](records).rstrip("\n"))
 
 
-async def _write(options: argparse.Namespace, records: Sequence[QualityRecord]) -> bool:
-    """Write the file that was asked for; False where that fails."""
-    if not options.output:
-        return True
-    try:
-        path = await write_document(options.output, FORMS[options.output.suffix.casefold()](records))
-    except WorkbenchError as error:
-        note(f"workbench: {error_text(error)}")
-        return False
-    note(f"Written to {path}")
-    return True
-
-
 def _list(options: argparse.Namespace, workers: Workers) -> int:
     records = workers.quality_runs.records()
     if options.json:
@@ -226,4 +207,4 @@ def _show(options: argparse.Namespace, workers: Workers) -> int:
             say(beside(*records))
         return 0
     _print(options, records)
-    return 0 if asyncio.run(_write(options, records)) else 1
+    return 0 if asyncio.run(write_result(options.output, lambda form: FORMS[form](records))) else 1

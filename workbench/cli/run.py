@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
-from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import (
     MODEL_HELP,
@@ -56,8 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print one answer; gives 130 where the user stopped it."""
     workers = compose()
-    for problem in workers.problems:
-        note(describe_problem(problem, workers.paths.config_file))
+    workers.note_problems()
     recipe = workers.catalog.recipe_with_kept(options.model)
     sampling, load = settings(options, workers.config, recipe)
     prompt = prompt_of(options.prompt)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from workbench.cli.composition import compose, describe_problem
+from workbench.cli.composition import compose
 from workbench.cli.options import MODEL_HELP, add_json, add_settings, given_values, origins, settings, system_prompt
-from workbench.cli.output import note, print_json, say
+from workbench.cli.output import print_json, say
 from workbench.core.errors import ParameterError, did_you_mean
 from workbench.core.kept import SYSTEM
 from workbench.core.models import ModelEntry
@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Keep, remove and show."""
     workers = compose()
-    for problem in workers.problems:
-        note(describe_problem(problem, workers.paths.config_file))
+    workers.note_problems()
     is_served = is_server_ref(options.model)
     name = options.model.partition("#")[2]
     if is_served and not name:
