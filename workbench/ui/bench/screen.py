@@ -87,7 +87,7 @@ class BenchScreen(ExperimentScreen):
         yield KeyBar()
 
     def on_screen_resume(self) -> None:
-        self._models.follow(self._workspace.model)
+        self._models.follow(self.workspace.model)
         self._show_form()
         self._paint()
         if self.focused is None:
@@ -107,13 +107,13 @@ class BenchScreen(ExperimentScreen):
 
     def _show_form(self) -> None:
         self.kinds.show(self._kind)
-        self.form.show(self._kind, self._models.of(self._kind), self._key_for("bench.add"))
+        self.form.show(self._kind, self._models.of(self._kind), self.key_for("bench.add"))
         self._show_plan()
         self.refresh_bindings()
 
     def _plan(self) -> BenchPlan | PlanError:
         """The plan that the form makes, or why it makes none."""
-        recipes, configured = self._models.recipes, self._services.config.load
+        recipes, configured = self._models.recipes, self.services.config.load
         try:
             return plan_of(self._kind, list(recipes), self.form.texts, recipes, configured)
         except PlanError as error:
@@ -127,7 +127,7 @@ class BenchScreen(ExperimentScreen):
         plan = self._plan()
         lines = plan_lines(plan, self._kind, self._models.names, self.results.room)
         if isinstance(plan, BenchPlan):
-            key = self._key_for("bench.start")
+            key = self.key_for("bench.start")
             lines += [Content(""), styled((key, "rows--figure"), (" starts it.", "rows--dim"))]
         self.results.clear(lines)
 
@@ -143,12 +143,12 @@ class BenchScreen(ExperimentScreen):
     def _state_line(self) -> Content:
         if self._said.text:
             return self._said.text
-        if self.running and self._workspace.answering is not None:
+        if self.running and self.workspace.answering is not None:
             return styled(("An answer streams in the chat: it disturbs the measurement.", "rows--warning"))
         if len(self._earlier) == 1:
-            text = f"{self._earlier[0].id}, kept. {self._key_for('bench.start')} starts a new measurement."
+            text = f"{self._earlier[0].id}, kept. {self.key_for('bench.start')} starts a new measurement."
         else:
-            text = job_text(self._runner.job, self._key_for("bench.more"))
+            text = job_text(self._runner.job, self.key_for("bench.more"))
         return styled((text, "rows--dim"))
 
     # The form
@@ -178,11 +178,11 @@ class BenchScreen(ExperimentScreen):
             self.form.focus_field()
 
     def action_add(self) -> None:
-        self._models.choose(self._workspace.model)
+        self._models.choose(self.workspace.model)
 
     @on(Rows.Chosen, "#bench-models")
     def _swap(self, event: Rows.Chosen) -> None:
-        self._models.choose(self._workspace.model, self._models.of(self._kind)[event.index])
+        self._models.choose(self.workspace.model, self._models.of(self._kind)[event.index])
 
     def action_step(self, step: int) -> None:
         (self.focus_next if step > 0 else self.focus_previous)("#bench-form *")
@@ -210,7 +210,7 @@ class BenchScreen(ExperimentScreen):
             self.remove_class("-results")
             self.form.refuse(str(plan).replace("\n", " "), plan.field)
             if not self._models.names:
-                self.say(f"{self._key_for('bench.add')} adds a model.")
+                self.say(f"{self.key_for('bench.add')} adds a model.")
             return
         self._runner.begin(plan)
 
@@ -254,7 +254,7 @@ class BenchScreen(ExperimentScreen):
             return
         from workbench.ui.bench.kept_runs import KeptRunsDialog
 
-        self.app.push_screen(KeptRunsDialog(self._services.bench.bench_runs), self._open_runs)
+        self.app.push_screen(KeptRunsDialog(self.services.bench.bench_runs), self._open_runs)
 
     def _open_runs(self, records: tuple[BenchRecord, ...] | None) -> None:
         if not records:
@@ -279,7 +279,7 @@ class BenchScreen(ExperimentScreen):
         if record is None or record.is_empty:
             self.say("There is nothing to export yet.")
             return
-        self._export("the measurement", EXPORTS, f"bench {record.id}", lambda form: FORMS[form](record))
+        self.export("the measurement", EXPORTS, f"bench {record.id}", lambda form: FORMS[form](record))
 
     async def leave(self) -> None:
         """Stop, and release the memory."""

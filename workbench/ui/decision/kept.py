@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from textual.screen import Screen
-
 from workbench.core.errors import WorkbenchError
 from workbench.lab.decision.record import FORMS, DecisionRecord, modelfile_of
-from workbench.ui.dialogs.export import export_document
-from workbench.ui.services import Services
+from workbench.ui.experiment.screen import ExperimentScreen
 
 EXPORTS = {
     ".md": "Markdown      the answer, the table and the plot, to read",
@@ -22,18 +17,16 @@ EXPORTS = {
 class KeptDecisions:
     """Keeps decisions that are used."""
 
-    def __init__(self, screen: Screen[None], services: Services, say: Callable[..., object]) -> None:
+    def __init__(self, screen: ExperimentScreen) -> None:
         self._screen = screen
-        self._services = services
-        self._say = say
 
     def keep(self, record: DecisionRecord) -> None:
         async def keep() -> None:
-            if (tools := self._services.decision) is not None:
+            if (tools := self._screen.services.decision) is not None:
                 try:
                     await tools.decision_runs.keep(record)
                 except WorkbenchError as error:
-                    self._say(str(error), 8.0)
+                    self._screen.say(str(error), 8.0)
 
         self._screen.run_worker(keep(), group="keep", exit_on_error=False, description="keep the decision")
 
@@ -42,12 +35,12 @@ class KeptDecisions:
 
         def text(form: str) -> str:
             if form == ".modelfile":
-                return modelfile_of(record, self._services.session_text)
+                return modelfile_of(record, self._screen.services.session_text)
             return FORMS[form](record)
 
         self.keep(record)
         title = f"decision {record.id}"
-        export_document(self._screen, self._services, "the decision", EXPORTS, title, text, self._say)
+        self._screen.export("the decision", EXPORTS, title, text)
 
 
 def decision_row(record: DecisionRecord) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from textual.screen import Screen
-
 from workbench.core.errors import WorkbenchError
 from workbench.lab.decision.contender import Need
 from workbench.lab.decision.evidence import Evidence
@@ -14,7 +12,7 @@ from workbench.lab.decision.measure import Measurement
 from workbench.lab.decision.plans import plans_of
 from workbench.lab.quality.plan import ScoredText, scored_text
 from workbench.ui.dialogs.choose import ChooseDialog
-from workbench.ui.services import Services
+from workbench.ui.experiment.screen import ExperimentScreen
 from workbench.ui.widgets.worker_errors import WorkerHandle
 
 LAST_SESSIONS = (10, 50)
@@ -24,19 +22,10 @@ LAST_SESSIONS = (10, 50)
 class Measuring:
     """Starts, shows and stops one measurement at a time."""
 
-    def __init__(
-        self,
-        screen: Screen[None],
-        services: Services,
-        changed: Callable[[], None],
-        ended: Callable[[], None],
-        say: Callable[..., object],
-    ) -> None:
+    def __init__(self, screen: ExperimentScreen, changed: Callable[[], None], ended: Callable[[], None]) -> None:
         self._screen = screen
-        self._services = services
-        self._ended = ended
-        self._say = say
         self._changed = changed
+        self._ended = ended
         self._work = WorkerHandle(screen, "measure")
         self._measurement: Measurement | None = None
         self.text = ""
@@ -64,7 +53,7 @@ class Measuring:
         self._screen.app.push_screen(ChooseDialog(title, counts, "the path of a text file"), chosen)
 
     async def _measure(self, need: Need, evidence: Evidence, options: tuple[str, ...]) -> None:
-        services, tools = self._services, self._services.decision
+        services, tools = self._screen.services, self._screen.services.decision
         if tools is None:
             return
         try:
@@ -75,7 +64,7 @@ class Measuring:
             self._measurement = Measurement(plans, tools, services.engines, self._show)
             await self._measurement.run()
         except WorkbenchError as error:
-            self._say(str(error), 12.0)
+            self._screen.say(str(error), 12.0)
         finally:
             self._measurement, self.text = None, ""
         self._screen.call_later(self._ended)

@@ -86,8 +86,8 @@ class DecisionScreen(ExperimentScreen):
         self._stale = True
         """Whether the measurements have to be read again."""
         self._problem = ""
-        self._measuring = Measuring(self, services, self._repainter.changed, self._measured, self.say)
-        self._kept = KeptDecisions(self, services, self.say)
+        self._measuring = Measuring(self, self._repainter.changed, self._measured)
+        self._kept = KeptDecisions(self)
 
     def compose(self) -> ComposeResult:
         yield DecisionLines(widget_id="decision-head")
@@ -99,8 +99,8 @@ class DecisionScreen(ExperimentScreen):
         yield KeyBar()
 
     def on_screen_resume(self) -> None:
-        if not self._chosen and self._workspace.model is not None:
-            self._model = self._workspace.model
+        if not self._chosen and self.workspace.model is not None:
+            self._model = self.workspace.model
         if not self.running:
             self._look()
 
@@ -131,13 +131,13 @@ class DecisionScreen(ExperimentScreen):
 
     async def _gather(self) -> bool:
         """Collect what was measured. Returns whether there is something to decide."""
-        model, tools = self._model, self._services.decision
+        model, tools = self._model, self.services.decision
         if model is None or tools is None:
             return False
         constraints, _ = self.limits.read()
         try:
             n_ctx = constraints.min_context or 0
-            self._evidence = await gather(model.ref, model, self._services.catalog, tools, n_ctx)
+            self._evidence = await gather(model.ref, model, self.services.catalog, tools, n_ctx)
         except WorkbenchError as error:
             self._evidence = self._record = None
             self._problem = str(error)
@@ -148,7 +148,7 @@ class DecisionScreen(ExperimentScreen):
         return True
 
     async def _decide(self) -> None:
-        model, tools, evidence = self._model, self._services.decision, self._evidence
+        model, tools, evidence = self._model, self.services.decision, self._evidence
         constraints, problem = self.limits.read()
         if problem:
             self.say(problem, 8.0)
@@ -185,9 +185,7 @@ class DecisionScreen(ExperimentScreen):
         width, record = max(20, self.size.width - 2), self._record
         with self.app.batch_update():
             self.head.set_lines([self._head_line(width)])
-            lines = (
-                self._welcome() if record is None else answer_lines(record, self._key_for("decision.measure"), width)
-            )
+            lines = self._welcome() if record is None else answer_lines(record, self.key_for("decision.measure"), width)
             self.answer.set_lines(lines)
             self.plot.show(record)
             self.state.set_lines([self._said.text or styled((cut(self._state(), width), "rows--dim"))])
@@ -195,14 +193,14 @@ class DecisionScreen(ExperimentScreen):
     def _head_line(self, width: int) -> Content:
         record = self._record
         name = record.model if record is not None else self._model.name if self._model is not None else "no model"
-        best = "" if record is None else f"  the best by {record.answer.prefer} ({self._key_for('decision.prefer')})"
+        best = "" if record is None else f"  the best by {record.answer.prefer} ({self.key_for('decision.prefer')})"
         return styled(("DECIDE  ", "rows--heading"), (cut(name, width - 48), "rows--name"), (best, "rows--dim"))
 
     def _welcome(self) -> list[Content]:
         if self._problem:
             return [styled((clean_line(self._problem), "rows--error"))]
         if self._model is None:
-            return [styled((f"{self._key_for('decision.model')} chooses a model.", "rows--dim"))]
+            return [styled((f"{self.key_for('decision.model')} chooses a model.", "rows--dim"))]
         return [styled(("Reading the measurements…", "rows--dim"))]
 
     def _state(self) -> str:
@@ -240,7 +238,7 @@ class DecisionScreen(ExperimentScreen):
                 self._look()
 
         if not self._busy():
-            self.app.push_screen(ModelPicker(self._services, self._workspace.model, enter="decides"), chosen)
+            self.app.push_screen(ModelPicker(self.services, self.workspace.model, enter="decides"), chosen)
 
     def action_measure(self) -> None:
         if self._busy():
@@ -297,7 +295,7 @@ class DecisionScreen(ExperimentScreen):
             self._show_rows()
             self._paint()
 
-        tools = self._services.decision
+        tools = self.services.decision
         if self._busy() or tools is None:
             return
         none = "No decision is kept yet: exporting one and loading a choice keeps it."

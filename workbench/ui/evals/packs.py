@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from textual.screen import Screen
-
 from workbench.core.errors import WorkbenchError
 from workbench.core.session import Session
 from workbench.core.user_path import user_path
@@ -16,25 +14,17 @@ from workbench.lab.evals.pack import EvalPack
 from workbench.lab.evals.read_pack import SUFFIXES, find_pack, shipped_packs
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import free_path
-from workbench.ui.services import Services
+from workbench.ui.experiment.screen import ExperimentScreen
 
 SAY_SECONDS = 12.0
 
 
 class EvalPacks:
-    """Holds the chosen pack; `changed` is called for another one, `say` gets what the user has to see."""
+    """Holds the chosen pack; `changed` is called for another one."""
 
-    def __init__(
-        self,
-        screen: Screen[None],
-        services: Services,
-        changed: Callable[[], object],
-        say: Callable[[str, float], object],
-    ) -> None:
+    def __init__(self, screen: ExperimentScreen, changed: Callable[[], object]) -> None:
         self._screen = screen
-        self._services = services
         self._changed = changed
-        self._say = say
         self.pack: EvalPack | None = None
 
     @property
@@ -44,7 +34,7 @@ class EvalPacks:
         return path.stem if path.stem in shipped_packs() else str(path)
 
     def choose(self) -> None:
-        shipped, folder = shipped_packs(), self._services.export_folder
+        shipped, folder = shipped_packs(), self._screen.services.export_folder
         own = sorted((path for path in folder.glob("*") if path.suffix in SUFFIXES[:2]), reverse=True)
         names = [*shipped, *map(str, own)]
 
@@ -66,20 +56,20 @@ class EvalPacks:
         try:
             pack = await asyncio.to_thread(find_pack, str(user_path(name)))
         except WorkbenchError as error:
-            self._say(str(error), SAY_SECONDS)
+            self._screen.say(str(error), SAY_SECONDS)
             return
         self.pack = pack
         if count := len(pack.problems):
             broken = "1 case is broken" if count == 1 else f"{count} cases are broken"
-            self._say(f"{broken}: {pack.problems[0]}", SAY_SECONDS)
+            self._screen.say(f"{broken}: {pack.problems[0]}", SAY_SECONDS)
         self._changed()
 
     async def _make(self, session: Session) -> None:
         try:
-            path = free_path(self._services.export_folder, session.title, ".toml")
-            written = await self._services.write_document(path, pack_of(session))
+            path = free_path(self._screen.services.export_folder, session.title, ".toml")
+            written = await self._screen.services.write_document(path, pack_of(session))
         except WorkbenchError as error:
-            self._say(str(error), SAY_SECONDS)
+            self._screen.say(str(error), SAY_SECONDS)
             return
         await self._read(str(written))
-        self._say(f"Written to {written}: add checks in an editor, then choose it again.", SAY_SECONDS)
+        self._screen.say(f"Written to {written}: add checks in an editor, then choose it again.", SAY_SECONDS)

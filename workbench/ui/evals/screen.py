@@ -81,7 +81,7 @@ class EvalScreen(ExperimentScreen):
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__("evals", services, workspace, key_for)
-        self._packs = EvalPacks(self, services, self._pack_changed, self.say)
+        self._packs = EvalPacks(self, self._pack_changed)
         self._models: list[ModelEntry] = []
         self._chosen = False
         """Whether the user has changed the models; until then they follow the chat."""
@@ -101,7 +101,7 @@ class EvalScreen(ExperimentScreen):
         yield KeyBar()
 
     def on_screen_resume(self) -> None:
-        model = self._workspace.model
+        model = self.workspace.model
         if model is not None and not self._chosen:
             self._models = [model]
         self._paint()
@@ -129,8 +129,8 @@ class EvalScreen(ExperimentScreen):
             self.state.set_lines([self._said.text or styled((self._state(), "rows--dim"))])
 
     def _welcome(self) -> list[Content]:
-        pack, add, start, blind = (self._key_for(f"eval.{name}") for name in ("pack", "add", "start", "blind"))
-        again = f"{self._key_for('app.evals')} again goes to quality over a text."
+        pack, add, start, blind = (self.key_for(f"eval.{name}") for name in ("pack", "add", "start", "blind"))
+        again = f"{self.key_for('app.evals')} again goes to quality over a text."
         first = f"{pack} chooses a pack, {add} adds a model, {start} asks them."
         second = f"{blind} begins a blind test of two models. {again}"
         return [styled((text, "rows--dim")) for text in (first, second)]
@@ -174,7 +174,7 @@ class EvalScreen(ExperimentScreen):
                 self._models.append(model)
                 self._paint()
 
-        self.app.push_screen(ModelPicker(self._services, self._workspace.model, enter="adds"), chosen)
+        self.app.push_screen(ModelPicker(self.services, self.workspace.model, enter="adds"), chosen)
 
     def action_remove(self) -> None:
         if self._models and not self.running:
@@ -190,7 +190,7 @@ class EvalScreen(ExperimentScreen):
         self._paint()
 
     def action_make(self) -> None:
-        self._packs.make(self._workspace.session())
+        self._packs.make(self.workspace.session())
 
     def _pack_changed(self) -> None:
         if not self.running:
@@ -198,11 +198,11 @@ class EvalScreen(ExperimentScreen):
         self._paint()
 
     def _specs(self, *, greedy: bool) -> tuple[LaneSpec, ...]:
-        conversation = self._workspace.conversation
+        conversation = self.workspace.conversation
         terms = RaceTerms(
             conversation.load, conversation.sampling, conversation.system, greedy, conversation.origins, "eval"
         )
-        kept = self._services.kept
+        kept = self.services.kept
         return tuple(
             terms.lane(model.ref, model.label, model.recipe, model).keeping(kept_recipe(kept.of(model)))
             for model in self._models
@@ -215,7 +215,7 @@ class EvalScreen(ExperimentScreen):
             return
         pack = self._packs.pack
         if pack is None or not self._models:
-            key = self._key_for("eval.pack" if pack is None else "eval.add")
+            key = self.key_for("eval.pack" if pack is None else "eval.add")
             self.say(f"{key} chooses a pack first." if pack is None else f"{key} adds a model first.")
             return
         if not pack.problems:
@@ -235,7 +235,7 @@ class EvalScreen(ExperimentScreen):
         plan = EvalPlan(pack, self._specs(greedy=self._samples == 1), self._samples, command)
         try:
             run = EvalRun(
-                plan, self._services.evals, self._services.engines, self._services.adviser, self._repainter.changed
+                plan, self.services.evals, self.services.engines, self.services.adviser, self._repainter.changed
             )
         except EvalError as error:
             self.say(str(error), 8.0)
@@ -260,7 +260,7 @@ class EvalScreen(ExperimentScreen):
     async def action_runs(self) -> None:
         if self._busy():
             return
-        records = await self._services.evals.eval_runs.kept()
+        records = await self.services.evals.eval_runs.kept()
 
         def opened(record: EvalRecord) -> None:
             self._earlier = record
@@ -276,20 +276,20 @@ class EvalScreen(ExperimentScreen):
         if record is None or record.is_empty:
             self.say("There is nothing to export yet.")
             return
-        self._export("the evaluation", EXPORTS, f"eval {record.id}", lambda form: FORMS[form](record))
+        self.export("the evaluation", EXPORTS, f"eval {record.id}", lambda form: FORMS[form](record))
 
     @work(group="sessions", exclusive=True, exit_on_error=False, description="read the last conversations")
     async def action_blind(self) -> None:
         if self._busy():
             return
         if len(self._models) != 2:
-            self.say(f"A blind test needs two models: {self._key_for('eval.add')} adds one.")
+            self.say(f"A blind test needs two models: {self.key_for('eval.add')} adds one.")
             return
         from workbench.ui.evals.blind_screen import choose_blind_test
 
         first, second = self._specs(greedy=False)
-        session, pack = self._workspace.session(), self._packs.pack
-        await choose_blind_test(self, self._services, (first, second), pack, session, self.say, self._begin_blind)
+        session, pack = self.workspace.session(), self._packs.pack
+        await choose_blind_test(self, self.services, (first, second), pack, session, self.say, self._begin_blind)
 
     def _begin_blind(self, screen: BlindScreen) -> None:
         self._blind = screen

@@ -53,9 +53,9 @@ class ExperimentScreen(Screen[None]):
 
     def __init__(self, name: str, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(id=name)
-        self._services = services
-        self._workspace = workspace
-        self._key_for = key_for
+        self.services = services
+        self.workspace = workspace
+        self.key_for = key_for
         self._said = TransientText(self, self._paint)
         self._repainter = Repainter(self, self._paint, lambda: self.running)
 
@@ -88,7 +88,7 @@ class ExperimentScreen(Screen[None]):
     def _busy(self) -> bool:
         """Whether something runs; if it does, the user gets a notice."""
         if self.running:
-            self.say(f"{self.WORK} runs: {self._key_for(self.STOP)} stops it.")
+            self.say(f"{self.WORK} runs: {self.key_for(self.STOP)} stops it.")
         return self.running
 
     def escape_label(self) -> str:
@@ -118,9 +118,9 @@ class ExperimentScreen(Screen[None]):
         else:
             self.say(none)
 
-    def _export(self, what: str, forms: Mapping[str, str], title: str, text_of: Callable[[str], str]) -> None:
+    def export(self, what: str, forms: Mapping[str, str], title: str, text_of: Callable[[str], str]) -> None:
         """Let the user write a result; see `export_document`."""
-        export_document(self, self._services, what, forms, title, text_of, self.say)
+        export_document(self, self.services, what, forms, title, text_of, self.say)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         self.refresh_bindings()

@@ -6,16 +6,17 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic
+from typing import Generic, Protocol
 
 from textual.app import App
+from textual.content import Content
 from textual.notifications import SeverityLevel
 
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.job_queue.queue import JobQueue, ProgressT, QueuedJob, ResultT, WorkT
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.services import Services
-from workbench.ui.widgets.job_bar import LOOK_SECONDS, LineMaker, show_bar
+from workbench.ui.widgets.job_bar import LOOK_SECONDS, show_bar
 from workbench.ui.widgets.library_watch import search_again
 
 LEAVE_SECONDS = 5.0
@@ -37,14 +38,21 @@ class JobKind:
     """What quitting does to the job that runs; a sentence."""
 
 
-class JobManager(Generic[WorkT, ProgressT, ResultT]):
-    """Runs the jobs of a program that are of one kind.
+class JobFace(Protocol):
+    """What shows the jobs of one kind."""
 
-    Args:
-        line: Lays out the bar.
-        shown: Whether all jobs are shown now; they are not reported then.
-        look: Draws what shows them.
-    """
+    def line(self, width: int) -> Content | None:
+        """The row of the bar; None for none."""
+
+    def is_shown(self) -> bool:
+        """Whether all jobs are on the screen now: they are not reported then."""
+
+    def look(self) -> None:
+        """Draw all jobs again, where they are on the screen."""
+
+
+class JobManager(Generic[WorkT, ProgressT, ResultT]):
+    """Runs the jobs of a program that are of one kind."""
 
     def __init__(
         self,
@@ -52,17 +60,10 @@ class JobManager(Generic[WorkT, ProgressT, ResultT]):
         services: Services,
         kind: JobKind,
         queue: JobQueue[WorkT, ProgressT, ResultT],
-        line: LineMaker,
-        shown: Callable[[], bool],
-        look: Callable[[], None],
+        face: JobFace,
     ) -> None:
-        self._app = app
-        self._services = services
-        self._kind = kind
-        self._queue = queue
-        self._line = line
-        self._shown = shown
-        self._look = look
+        self._app, self._services = app, services
+        self._kind, self._queue, self._face = kind, queue, face
         self._timer = app.set_interval(LOOK_SECONDS, self.look, pause=True)
         self._is_asking = False
 
@@ -75,9 +76,8 @@ class JobManager(Generic[WorkT, ProgressT, ResultT]):
 
     def look(self) -> None:
         """Show the progress on the current screen."""
-        show_bar(self._app, self._kind.name, self._line, self._kind.action)
-        if self._shown():
-            self._look()
+        show_bar(self._app, self._kind.name, self._face.line, self._kind.action)
+        self._face.look()
         if not self._queue.is_busy:
             self._timer.pause()
 
@@ -95,7 +95,7 @@ class JobManager(Generic[WorkT, ProgressT, ResultT]):
 
     def notify(self, text: str, title: str, seconds: float = 6, *, is_error: bool = False) -> None:
         """Show a notice, where the jobs are not shown."""
-        if not self._shown():
+        if not self._face.is_shown():
             severity: SeverityLevel = "error" if is_error else "information"
             self._app.notify(clean_line(text), title=clean_line(title), severity=severity, timeout=seconds)
 

@@ -37,21 +37,24 @@ class PullManager:
         self._load = load
         self.queue = pull_queue(services.pulls, services.pull_book, self._ended)
         self._screen = PullScreen(services.pulls, self.queue, key_for, self._run, self._chosen)
-        self.jobs = JobManager(app, services, KIND, self.queue, self._line, self._is_shown, self._screen.look)
+        self.jobs = JobManager(app, services, KIND, self.queue, self)
 
     @property
     def _keys(self) -> str:
         """The keys that lead to the screen."""
         return f"{self._key_for('app.models')} {self._key_for('models.pull')}"
 
-    def _is_shown(self) -> bool:
+    def is_shown(self) -> bool:
         return self._app.screen is self._screen
+
+    def look(self) -> None:
+        self._screen.look()
 
     def show(self, query: str = "") -> None:
         """Open the screen; `query` is a name to search for, or a reference, which is asked for at once."""
         if not self._app.is_screen_installed(self._screen):
             self._app.install_screen(self._screen, "pull")
-        if not self._is_shown():
+        if not self.is_shown():
             self._app.push_screen(self._screen)
         if query:
             self._screen.ask(query)
@@ -66,10 +69,10 @@ class PullManager:
         how = f"{self._keys} shows them; {self._key_for('pull.pause_all')} there continues all of them."
         self.jobs.notify(f"{names}. {how}", f"{fmt.counted(len(left), 'download')} not finished", 12)
 
-    def _line(self, width: int) -> Content | None:
+    def line(self, width: int) -> Content | None:
         """The row of the bar: nothing on the screen that shows the whole queue, and nothing once all is over."""
         job = self.queue.running
-        return None if job is None or self._is_shown() else bar_line(job, self.queue.waiting, self._keys, width)
+        return None if job is None or self.is_shown() else bar_line(job, self.queue.waiting, self._keys, width)
 
     def _chosen(self, job: QueuedPull) -> None:
         self.queue.remove(job)

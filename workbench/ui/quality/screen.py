@@ -68,7 +68,7 @@ class QualityScreen(ExperimentScreen):
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__("quality", services, workspace, key_for)
-        self._setup = QualitySetup(self, services, workspace, self._may_change, self._paint, self.say)
+        self._setup = QualitySetup(self, self._may_change, self._paint)
         self._series: QualitySeries | None = None
         self._work = WorkerHandle(self, "measure quality")
         self._shown: list[QualityRecord] = []
@@ -81,7 +81,7 @@ class QualityScreen(ExperimentScreen):
         yield KeyBar()
 
     def on_screen_resume(self) -> None:
-        self._setup.follow(self._workspace.model)
+        self._setup.follow(self.workspace.model)
         self._paint()
 
     @property
@@ -145,7 +145,7 @@ class QualityScreen(ExperimentScreen):
         if self._shown:
             return f"{', '.join(record.id for record in self._shown)}, kept."
         keys = {"text": "text", "add": "quantization", "caches": "cache type", "settings": "depth", "start": "measure"}
-        return ", ".join(f"{self._key_for(f'quality.{name}')}: {word}" for name, word in keys.items())
+        return ", ".join(f"{self.key_for(f'quality.{name}')}: {word}" for name, word in keys.items())
 
     @on(Rows.Moved, "#quality-rows")
     def _show_detail(self) -> None:
@@ -191,11 +191,11 @@ class QualityScreen(ExperimentScreen):
     def action_start(self) -> None:
         if not self._may_change():
             return
-        services = self._services
+        services = self.services
         try:
             if services.quality is None:
                 raise QualityError("Nothing here can compute the logits of a text.")
-            plans = self._setup.plan(self._key_for).at_depths(self._setup.depths)
+            plans = self._setup.plan().at_depths(self._setup.depths)
         except WorkbenchError as error:
             self.say(str(error), 8.0)
             return
@@ -228,7 +228,7 @@ class QualityScreen(ExperimentScreen):
 
     def action_beside(self) -> None:
         if not self._shown:
-            self.say(f"{self._key_for('quality.runs')} opens a measurement first.")
+            self.say(f"{self.key_for('quality.runs')} opens a measurement first.")
             return
         first = self._shown[0]
 
@@ -242,7 +242,7 @@ class QualityScreen(ExperimentScreen):
 
     @work(group="runs", exclusive=True, exit_on_error=False, description="read the kept measurements")
     async def _choose_run(self, title: str, then: Callable[[QualityRecord], None]) -> None:
-        tools = self._services.quality
+        tools = self.services.quality
         records = [] if tools is None else list(await tools.quality_runs.kept())
 
         def row(record: QualityRecord) -> str:
@@ -259,7 +259,7 @@ class QualityScreen(ExperimentScreen):
         if not records:
             self.say("There is nothing to export yet.")
             return
-        self._export("the measurement", EXPORTS, f"quality {records[0].id}", lambda form: FORMS[form](records))
+        self.export("the measurement", EXPORTS, f"quality {records[0].id}", lambda form: FORMS[form](records))
 
     async def leave(self) -> None:
         """Stop, and wait until the memory is released."""

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from textual.screen import Screen
-
 from workbench.core.errors import QualityError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Value
@@ -17,8 +15,7 @@ from workbench.lab.quality.logits import ModelSpec
 from workbench.lab.quality.plan import QualityPlan, read_settings, read_text, spec_of, words_of
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.model_picker import ModelPicker
-from workbench.ui.services import Services
-from workbench.ui.workspace.workspace import Workspace
+from workbench.ui.experiment.screen import ExperimentScreen
 
 DEPTHS: tuple[tuple[int, ...], ...] = ((0,), (4096,), (16384,), (0, 4096, 16384))
 """What the key of the depth goes through."""
@@ -64,24 +61,12 @@ class QualitySetup:
     Args:
         may_change: Whether they can be changed now.
         changed: Called after a change.
-        say: Shows a sentence for some seconds.
     """
 
-    def __init__(
-        self,
-        screen: Screen[None],
-        services: Services,
-        workspace: Workspace,
-        may_change: Callable[[], bool],
-        changed: Callable[[], object],
-        say: Callable[[str, float], object],
-    ) -> None:
+    def __init__(self, screen: ExperimentScreen, may_change: Callable[[], bool], changed: Callable[[], object]) -> None:
         self._screen = screen
-        self._services = services
-        self._workspace = workspace
         self._may_change = may_change
         self._changed = changed
-        self._say = say
         self._source: tuple[str, ...] = ()
         """The option of the command line that names the text."""
         self.reference: ModelEntry | None = None
@@ -103,14 +88,14 @@ class QualitySetup:
             if model is None or not self._may_change():
                 return
             if model.path is None:
-                self._say("A server does not report the logits of a text: choose a model file.", SAY_SECONDS)
+                self._screen.say("A server does not report the logits of a text: choose a model file.", SAY_SECONDS)
             elif self.reference is None:
                 self.reference = model
             else:
                 self.candidates.append(QualityChoice(model, {}))
             self._changed()
 
-        self._screen.app.push_screen(ModelPicker(self._services, self.reference, enter="adds"), chosen)
+        self._screen.app.push_screen(ModelPicker(self._screen.services, self.reference, enter="adds"), chosen)
 
     def add_cache(self) -> None:
         """Let the user choose settings with which the reference is a candidate."""
@@ -122,7 +107,7 @@ class QualitySetup:
             try:
                 self.candidates.append(QualityChoice(None, read_settings(words.split(","), words)))
             except WorkbenchError as error:
-                self._say(str(error), SAY_SECONDS)
+                self._screen.say(str(error), SAY_SECONDS)
             self._changed()
 
         dialog = ChooseDialog("The reference with another cache", list(CACHES), "or settings, such as type_k=q5_1")
@@ -153,31 +138,34 @@ class QualitySetup:
                 text = await asyncio.to_thread(read_text, user_path(found))
                 name, source = found, ("--text", found)
             elif found == 0:
-                session = self._workspace.session()
+                session = self._screen.workspace.session()
                 text, name, source = words_of([session]), "this chat", ("--session", session.id)
             else:
-                sessions = await last_sessions(self._services.sessions, LAST_SESSIONS)
+                sessions = await last_sessions(self._screen.services.sessions, LAST_SESSIONS)
                 text, name = words_of(sessions), f"the last {len(sessions)} sessions"
                 source = "--sessions", str(len(sessions))
         except WorkbenchError as error:
-            self._say(str(error), SAY_SECONDS)
+            self._screen.say(str(error), SAY_SECONDS)
             return
         if text:
             self.name, self.text, self._source = name, text, source
         else:
-            self._say(f"There is no text in {name}.", SAY_SECONDS)
+            self._screen.say(f"There is no text in {name}.", SAY_SECONDS)
         self._changed()
 
-    def plan(self, key_for: Callable[[str], str]) -> QualityPlan:
+    def plan(self) -> QualityPlan:
         """The plan; raises QualityError for what is missing."""
-        reference, keys = self.reference, {name: key_for(f"quality.{name}") for name in ("add", "caches", "text")}
+        reference, keys = (
+            self.reference,
+            {name: self._screen.key_for(f"quality.{name}") for name in ("add", "caches", "text")},
+        )
         if reference is None or reference.path is None:
             raise QualityError("A reference is missing: a model file.", f"{keys['add']} chooses it.")
         if not self.candidates:
             raise QualityError("A candidate is missing.", f"{keys['add']} or {keys['caches']} adds one.")
         if not self.text:
             raise QualityError("A text is missing.", f"{keys['text']} chooses it.")
-        load = self._workspace.conversation.load
+        load = self._screen.workspace.conversation.load
         specs = [spec_of((each.model or reference).ref, load, each.values, each.values) for each in self.candidates]
         depth = ("--depth", ",".join(map(str, self.depths))) if any(self.depths) else ()
         command = ("quality", reference.ref, *(each.word for each in self.candidates), *self._source, *depth)

@@ -33,7 +33,7 @@ class QuantizeManager:
         self._key = key
         self._load = load
         self.queue = quantize_queue(services.files, self._ended)
-        self.jobs = JobManager(app, services, KIND, self.queue, self._line, self._is_shown, self._draw)
+        self.jobs = JobManager(app, services, KIND, self.queue, self)
         self._quiet: set[int] = set()
         """The ids of jobs that are not reported when they are ready."""
 
@@ -79,20 +79,20 @@ class QuantizeManager:
             if queued.state in {"failed", "stopped"}:
                 self.queue.remove(queued)
 
-    def _line(self, width: int) -> Content | None:
+    def line(self, width: int) -> Content | None:
         queue = self.queue
         queued = queue.running or next(iter(reversed(queue.jobs)), None)
         return None if queued is None else job_line(queued, self._key.replace("Ctrl+", "^"), queue.waiting, width)
 
-    def _is_shown(self) -> bool:
+    def is_shown(self) -> bool:
         return isinstance(self._app.screen, JobsDialog)
 
-    def _draw(self) -> None:
+    def look(self) -> None:
         if isinstance(self._app.screen, JobsDialog):
             self._app.screen.look()
 
     def show(self) -> None:
-        if not self._is_shown():
+        if not self.is_shown():
             self._app.push_screen(JobsDialog(self.queue), self._chosen)
 
     def _chosen(self, queued: QueuedQuantization | None) -> None:
