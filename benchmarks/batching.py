@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, interleave, parser, print_table, sample_rows
+from benchmarks.common import Bar, Samples, finish, interleave, parser, print_found
 from benchmarks.llama_cpp_tools import tool
 from benchmarks.models import variant
 from workbench.core.cancel import CancelToken
@@ -92,9 +92,7 @@ def main() -> int:
         ratio = samples.ratio("answers together tokens/s", "llama-batched-bench tokens/s")
         bars.append(Bar(f"{quant}: {ANSWERS} answers / llama-batched-bench", ratio, LEAST, at_least=True))
     print(f"tokens/s of decode, {chosen.threads} threads, {chosen.rounds} interleaved rounds\n")
-    print_table(
-        SAMPLE_HEADERS, [(f"{quant} {arm}", *row) for quant, part in found.items() for arm, *row in sample_rows(part)]
-    )
+    print_found(found)
     return finish("batching", bars, found, threads=chosen.threads)
 
 

@@ -16,17 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import (
-    SAMPLE_HEADERS,
-    WORKBENCH,
-    Bar,
-    Samples,
-    finish,
-    interleave,
-    parser,
-    print_table,
-    sample_rows,
-)
+from benchmarks.common import WORKBENCH, Bar, Samples, finish, interleave, parser, print_found
 from benchmarks.llama_cpp_tools import tool
 from benchmarks.models import variant
 
@@ -109,9 +99,7 @@ def main() -> int:
         ratio = samples.ratio(f"workbench bench {part}", f"llama-batched-bench {part}")
         bars.append(Bar(f"{label}: {part} / llama-batched-bench", ratio, 0.95, at_least=True))
     print(f"tokens/s, {chosen.threads} threads, {chosen.rounds} interleaved rounds\n")
-    print_table(
-        SAMPLE_HEADERS, [(f"{quant} {arm}", *row) for quant, part in found.items() for arm, *row in sample_rows(part)]
-    )
+    print_found(found)
     return finish("bench_parity", bars, found, threads=chosen.threads)
 
 

@@ -15,13 +15,14 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from unittest.mock import patch
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, finish, interleave, parser, print_table, sample_rows
+from benchmarks.common import Bar, finish, interleave, parser, print_samples
 from tests.engine.llama.toys import write_toy
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
@@ -48,7 +49,7 @@ class Spent:
     """The processor time of the thread that computes, in milliseconds, by what it was spent on."""
 
     def __init__(self) -> None:
-        self.ms: Counter[str] = Counter()
+        self.ms: defaultdict[str, float] = defaultdict(float)
 
     def measured(self, what: str, work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         """`work`, whose time is counted."""
@@ -58,7 +59,7 @@ class Spent:
             try:
                 return work(*arguments, **named)
             finally:
-                self.ms[what] += (time.thread_time_ns() - began) / 1e6  # type: ignore[assignment]
+                self.ms[what] += (time.thread_time_ns() - began) / 1e6
 
         return run
 
@@ -92,11 +93,8 @@ class Talk:
                     if isinstance(event, PromptProgress):
                         self.tokens = event.total
 
-        PromptTokens.places = self._spent.measured("prefill", places)  # type: ignore[method-assign]
-        try:
+        with patch.object(PromptTokens, "places", self._spent.measured("prefill", places)):
             self._loop.run_until_complete(read())
-        finally:
-            PromptTokens.places = places  # type: ignore[method-assign]
         return self._spent.ms["prefill"]
 
     def run(self, *, again: bool) -> Mapping[str, float]:
@@ -141,7 +139,7 @@ def main() -> int:
     print(f"ms of prefill, {tokens:,} tokens, {chosen.threads} threads, {chosen.rounds} interleaved rounds\n")
     for name, found in samples.items():
         print(f"\n{name}\n")
-        print_table(SAMPLE_HEADERS, sample_rows(found))
+        print_samples(found)
     return finish("checkpoints", bars, samples, threads=chosen.threads, tokens=tokens)
 
 

@@ -213,6 +213,18 @@ def sample_rows(samples: Samples) -> list[Sequence[object]]:
     return [(arm, samples.median(arm), *samples.spread(arm), len(samples.values[arm])) for arm in samples.values]
 
 
+def print_samples(*parts: Samples) -> None:
+    """Print the arms of all parts as one table."""
+    print_table(SAMPLE_HEADERS, [row for part in parts for row in sample_rows(part)])
+
+
+def print_found(found: Mapping[str, Samples]) -> None:
+    """Print the arms of all parts as one table, each with the name of its part."""
+    print_table(
+        SAMPLE_HEADERS, [(f"{name} {arm}", *row) for name, part in found.items() for arm, *row in sample_rows(part)]
+    )
+
+
 SAMPLE_HEADERS = ("arm", "median", "lowest", "highest", "n")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, log, parser, print_table, sample_rows
+from benchmarks.common import Bar, Samples, finish, log, parser, print_samples
 from workbench.core.config import Config
 from workbench.core.logbook import LogBook
 from workbench.core.models import ModelEntry
@@ -177,7 +177,7 @@ def main() -> int:
             for mark, cost in asyncio.run(measure(kind, chosen.rate)).items():
                 samples.values.setdefault(f"{kind} at {mark:,}, ms/token", []).append(cost)
                 log(f"  round {number + 1} of {chosen.rounds}: {kind} at {mark:,}: {cost:.3f} ms a token")
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     bars = [
         Bar(
             f"{kind}: a token at 4,000 against one at 400",

@@ -14,7 +14,7 @@ import random
 import sys
 import time
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, finish, interleave, parser, print_table, sample_rows
+from benchmarks.common import Bar, finish, interleave, parser, print_samples
 from benchmarks.models import demo_model
 from benchmarks.program import CTRL_N, CTRL_U, ESCAPE, KITTY_ESCAPE, Program, home_folder, is_stopped
 from benchmarks.worker import open_engine, random_tokens
@@ -83,7 +83,7 @@ def main() -> int:
         }
         samples = interleave(arms, chosen.rounds)
         runner.run(host.shutdown())
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     bars = [Bar(f"{arm}, slowest", samples.spread(f"{arm} ms")[1], BAR_MS, unit="ms") for arm in arms]
     return finish("escape", bars, {"escape": samples}, threads=chosen.threads, tokens=TOKENS)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, finish, interleave, keep_bytecode, parser, print_table, sample_rows
+from benchmarks.common import Bar, finish, interleave, keep_bytecode, parser, print_samples
 from benchmarks.program import Program, home_folder, is_painted
 from benchmarks.terminal import Terminal
 
@@ -51,7 +51,7 @@ def main() -> int:
     for run in arms.values():  # The first run of each writes bytecode and fills the page cache.
         run()
     samples = interleave(arms, chosen.rounds)
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     bars = [
         Bar("workbench demo", samples.median("workbench demo s"), BAR_S, unit="s"),
         Bar("workbench demo / bare Textual app", samples.ratio("workbench demo s", "bare Textual app s"), BAR_RATIO),

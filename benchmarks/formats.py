@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, finish, interleave, parser, print_table, sample_rows
+from benchmarks.common import Bar, finish, interleave, parser, print_samples
 from benchmarks.models import variant
 from benchmarks.worker import PROMPT, open_engine
 from workbench.core.cancel import CancelToken
@@ -70,7 +70,7 @@ def main() -> int:
     loop.run_until_complete(host.shutdown())
     bars = [Bar(f"{name} / free", samples.ratio(f"{name} ", "free "), bar, at_least=True) for name, bar in BARS.items()]
     print(f"{QUANT}: tokens per second of processor time, {chosen.rounds} rounds of {chosen.tokens} tokens\n")
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     return finish("formats", bars, {QUANT: samples}, tokens=chosen.tokens, first_answer_s=first_s)
 
 

@@ -11,17 +11,7 @@ import sys
 
 import psutil
 
-from benchmarks.common import (
-    SAMPLE_HEADERS,
-    Bar,
-    Samples,
-    finish,
-    log,
-    parser,
-    print_table,
-    sample_rows,
-    wait_until_quiet,
-)
+from benchmarks.common import Bar, Samples, finish, log, parser, print_samples, wait_until_quiet
 from benchmarks.program import Program, home_folder
 
 BAR_PERCENT = 1.0
@@ -54,7 +44,7 @@ def main() -> int:
                     program.wait_for_answer()
                 samples.values[arm].append(cpu_percent(program, chosen.seconds))
                 log(f"  {arm} {samples.values[arm][-1]:.2f}")
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     bars = [Bar(arm, samples.median(arm), BAR_PERCENT, unit="% of a core") for arm in samples.values]
     return finish("idle", bars, {"idle": samples}, seconds=chosen.seconds)
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from benchmarks.common import SAMPLE_HEADERS, WORKBENCH, Bar, finish, interleave, log, parser, print_table, sample_rows
+from benchmarks.common import WORKBENCH, Bar, finish, interleave, log, parser, print_samples
 from workbench.gguf.reader import read_header
 from workbench.gguf.targets import FILE_TYPES
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME
@@ -203,9 +203,9 @@ def main() -> int:
         write_model(large, "Large", "Q4_K_M", vocabulary(len(VOCABULARIES) - 1))
         reading = interleave({"151,936 tokens": lambda: header(large)}, chosen.rounds, "header")
     print(f"\n{count} models, seconds\n")
-    print_table(SAMPLE_HEADERS, sample_rows(listing))
+    print_samples(listing)
     print("\nOne header, milliseconds\n")
-    print_table(SAMPLE_HEADERS, sample_rows(reading))
+    print_samples(reading)
     bars = [
         Bar(f"listing {count} models, no cache", listing.median("cold workbench models"), 5, unit="s"),
         Bar(f"listing {count} models from the cache", listing.median("warm workbench models"), 1, unit="s"),

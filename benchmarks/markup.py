@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, finish, interleave, parser, print_table, sample_rows
+from benchmarks.common import Bar, finish, interleave, parser, print_samples
 from benchmarks.escape import WORDS
 from benchmarks.models import demo_model
 from benchmarks.worker import PROMPT, open_engine
@@ -121,7 +121,7 @@ def main() -> int:
         }
         samples = interleave(arms, chosen.rounds)
         runner.run(host.shutdown())
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     bars = [Bar(name, samples.median(f"{name} %"), BAR_PERCENT, at_least=False, unit="%") for name in arms]
     return finish("markup", bars, {"markup": samples})
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, log, parser, print_table, sample_rows
+from benchmarks.common import Bar, Samples, finish, log, parser, print_samples
 from benchmarks.library_scan import write_library
 from benchmarks.program import Program, home_folder
 from workbench.core.metrics import percentile
@@ -91,7 +91,7 @@ def main() -> int:
             program.quit()
     samples = Samples({f"{name} ms": values for name, values in times.items() if values})
     print(f"milliseconds from key to paint, {chosen.files} models\n")
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     bars = [
         Bar(f"{name}, 95th percentile", percentile(values, 0.95) or 0.0, BAR_MS, at_least=False, unit=" ms")
         for name, values in times.items()

@@ -25,7 +25,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.common import SAMPLE_HEADERS, WORKBENCH, Bar, finish, interleave, log, parser, print_table, sample_rows
+from benchmarks.common import WORKBENCH, Bar, finish, interleave, log, parser, print_samples
 from workbench.engine.remote.registries import RegistryTransport
 from workbench.library.pull.download import Download
 from workbench.library.pull.hub import Location
@@ -187,7 +187,7 @@ def main() -> int:
         finally:
             server.close()
         print(f"Seconds for {chosen.size_mib} MiB from the loopback, {chosen.rounds} interleaved rounds\n")
-        print_table(SAMPLE_HEADERS, sample_rows(samples))
+        print_samples(samples)
         slow = Server(file, blob, SLOW_S)
         try:
             log(f"  killing a pull {chosen.kills} times")

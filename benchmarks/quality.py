@@ -23,17 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import (
-    SAMPLE_HEADERS,
-    WORKBENCH,
-    Bar,
-    Samples,
-    finish,
-    interleave,
-    parser,
-    print_table,
-    sample_rows,
-)
+from benchmarks.common import WORKBENCH, Bar, Samples, finish, interleave, parser, print_samples, print_table
 from benchmarks.llama_cpp_tools import tool
 from benchmarks.models import variant
 from workbench.core.cancel import CancelToken
@@ -144,7 +134,7 @@ def main() -> int:
     samples = lens(chosen.rounds, chosen.threads)
     ratio = samples.ratio("lens s", "prefills s")
     bars, rows = parity(chosen.threads)
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     print_table(("model", "figure", "llama-perplexity", "workbench"), rows)
     delay = samples.median("lens delay p95 ms")
     bars = [

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, interleave, parser, print_table, sample_rows
+from benchmarks.common import Bar, Samples, finish, interleave, parser, print_samples
 from benchmarks.llama_cpp_tools import tool
 from benchmarks.models import variant
 from workbench.engine.llama.quantize.quantizer import quantize
@@ -79,7 +79,7 @@ def main() -> int:
         for quant in chosen.quants:
             samples[quant] = found = measure(quant, chosen.rounds, chosen.threads, Path(folder))
             print(f"\nDemo model, F16 -> {quant}, {chosen.threads} threads, seconds\n")
-            print_table(SAMPLE_HEADERS, sample_rows(found))
+            print_samples(found)
             # Speeds are compared, so the ratio of the times is inverted.
             ratio = found.ratio("llama-quantize quantizing", "workbench quantizing")
             bars.append(Bar(f"speed of quantizing to {quant}, against llama-quantize", ratio, 0.95, at_least=True))

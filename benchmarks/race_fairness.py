@@ -12,7 +12,7 @@ import asyncio
 import sys
 from collections.abc import Mapping
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, finish, interleave, parser, print_table, sample_rows
+from benchmarks.common import Bar, finish, interleave, parser, print_samples
 from benchmarks.models import variant
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.advice import LocalAdviser
@@ -77,7 +77,7 @@ def main() -> int:
         for quant in QUANTS
     ]
     print(f"tokens/s on the lane's own clock, {chosen.threads} threads, {chosen.rounds} interleaved rounds\n")
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     return finish("race_fairness", bars, {"race": samples}, threads=chosen.threads, tokens=chosen.tokens)
 
 

@@ -14,7 +14,7 @@ import string
 import sys
 import time
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, parser, print_table, sample_rows
+from benchmarks.common import Bar, Samples, finish, parser, print_samples
 from benchmarks.models import variant
 from benchmarks.program import Program, home_folder
 from workbench.core.metrics import percentile
@@ -82,7 +82,7 @@ def main() -> int:
     p95 = percentile(times, 0.95) or 0.0
     bars = [Bar("key to paint, 95th percentile", p95, BAR_MS, at_least=False, unit=" ms")]
     print(f"milliseconds, {chosen.rounds} letters, three lanes streaming, {chosen.threads} threads\n")
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     return finish("race_keys", bars, {"race": samples}, threads=chosen.threads)
 
 

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.common import SAMPLE_HEADERS, WORKBENCH, Bar, finish, interleave, parser, print_table, sample_rows
+from benchmarks.common import WORKBENCH, Bar, finish, interleave, parser, print_samples
 
 BAR = 0.98
 PACES = {"200 tokens/s": 200.0, "2000 tokens/s": 2000.0}
@@ -160,7 +160,7 @@ def main() -> int:
             ratio = found[name].ratio("workbench run ", "httpx ")
             bars.append(Bar(f"{name}: workbench run / httpx", ratio, BAR, at_least=True))
             print(f"{name}: tokens/s, answers of {chosen.tokens} tokens, {chosen.rounds} interleaved rounds\n")
-            print_table(SAMPLE_HEADERS, sample_rows(found[name]))
+            print_samples(found[name])
             print()
     return finish("remote_overhead", bars, found, tokens=chosen.tokens)
 

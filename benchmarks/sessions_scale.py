@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, finish, interleave, log, parser, print_table, sample_rows
+from benchmarks.common import Bar, finish, interleave, log, parser, print_samples
 from workbench.core.chat import Message
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.session import Session
@@ -144,7 +144,7 @@ def main() -> int:
         searches = interleave({"search": lambda: searching(store)}, chosen.rounds, "search")
         store.close()
     print(f"\n{chosen.sessions} sessions, {chosen.sessions * MESSAGES} messages, milliseconds\n")
-    print_table(SAMPLE_HEADERS, [*sample_rows(lists), *sample_rows(searches)])
+    print_samples(lists, searches)
     slowest = max(SEARCHES, key=lambda name: searches.median(f"search {name}"))
     bars = [
         Bar("the list of sessions is there", lists.median("list read"), 200, unit="ms"),

@@ -9,17 +9,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.common import (
-    SAMPLE_HEADERS,
-    WORKBENCH,
-    Bar,
-    finish,
-    interleave,
-    keep_bytecode,
-    parser,
-    print_table,
-    sample_rows,
-)
+from benchmarks.common import WORKBENCH, Bar, finish, interleave, keep_bytecode, parser, print_samples
 
 BAR_MS = 150
 
@@ -43,7 +33,7 @@ def main() -> int:
     for run in arms.values():  # The first run of each writes bytecode and fills the page cache.
         run()
     samples = interleave(arms, chosen.rounds)
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     bar = Bar("workbench --help", samples.median("workbench --help ms"), BAR_MS, unit="ms")
     return finish("startup", [bar], {"startup": samples})
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.common import ROOT, SAMPLE_HEADERS, Bar, finish, interleave, parser, print_table, sample_rows
+from benchmarks.common import ROOT, Bar, finish, interleave, parser, print_samples
 from workbench.core.cancel import CancelToken
 from workbench.core.sweep import SweepSettings
 from workbench.engine.remote.load import ChildLoadClients
@@ -76,7 +76,7 @@ def main() -> int:
     with server() as url:
         samples = interleave({"sweep": lambda: asyncio.run(sweep(url))}, chosen.rounds, f"{USERS} users")
     print(f"{USERS} users, answers of {LENGTH} tokens, {chosen.rounds} rounds\n")
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     bars = [
         Bar("16 users at 500 tokens/s: the client takes", samples.median("sweep client, % of a core"), 20, unit="%"),
         Bar("the speed that was served", samples.median("sweep tokens/s"), TOKENS_PER_S, True, "tokens/s"),

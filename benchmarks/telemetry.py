@@ -24,18 +24,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import (
-    ROOT,
-    SAMPLE_HEADERS,
-    Bar,
-    Samples,
-    finish,
-    interleave,
-    parser,
-    print_table,
-    sample_rows,
-    wait_until_quiet,
-)
+from benchmarks.common import ROOT, Bar, Samples, finish, interleave, parser, print_samples, wait_until_quiet
 from benchmarks.program import Program, home_folder
 from workbench.telemetry.amd import AmdSource
 from workbench.telemetry.apple import AppleSource
@@ -214,7 +203,7 @@ def main() -> int:
             arms[f"{gpus} GPUs"] = watch_screen(folder, gpus, int(chosen.seconds), read=True)
         screen = interleave(arms, chosen.rounds, "the screen") if sys.platform == "linux" else Samples()
     parts = {"one sample": timed, "running": running, "screen": screen}
-    print_table(SAMPLE_HEADERS, [row for part in parts.values() for row in sample_rows(part)])
+    print_samples(*parts.values())
     gpus = min(counts[-1], 1)
     bars = [
         Bar(f"one sample with {gpus} GPU", timed.median(f"{gpus} GPUs ms"), BAR_MS, unit="ms"),

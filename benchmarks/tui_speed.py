@@ -18,16 +18,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from benchmarks.common import (
-    SAMPLE_HEADERS,
-    WORKBENCH,
-    Bar,
-    finish,
-    interleave,
-    parser,
-    print_table,
-    sample_rows,
-)
+from benchmarks.common import WORKBENCH, Bar, finish, interleave, parser, print_samples
 from benchmarks.program import Program, home_folder
 
 BAR = 0.95
@@ -92,7 +83,7 @@ def main() -> int:
         samples = interleave(arms, chosen.rounds)
     clocks = [clock for clock in ("tokens/s", "wall tokens/s") if f"headless {clock}" in samples.values]
     print(f"{chosen.threads} compute threads, {chosen.rounds} interleaved rounds\n")
-    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    print_samples(samples)
     bars = [
         Bar(f"screen / headless, {clock}", samples.ratio(f"screen {clock}", f"headless {clock}"), BAR, at_least=True)
         for clock in clocks
