@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.bench.fake_bencher import FakeBencher
-from tests.ui.fakes import FakeAdviser, FakeClock, FakeTelemetry, settle
+from tests.ui.drive import press_keys, settle
+from tests.ui.fakes import FakeAdviser, FakeClock, FakeTelemetry
 from workbench.cli import composition
 from workbench.cli.composition import Workers, compose
 from workbench.cli.screen import services_of
@@ -59,12 +60,10 @@ async def on_the_screen(workers: Workers, model: str, kind: str, fields: dict[st
         await settle(pilot)
         # The settings of the conversation are no part of a measurement.
         await app.workspace.change("", {"num_thread": 1, "type_v": "q4_0", "num_batch": 32})
-        await pilot.press("f5", "f6", "home", *["down"] * KINDS[kind], "enter")
-        await settle(pilot)
+        await press_keys(pilot, "f5", "f6", "home", *["down"] * KINDS[kind], "enter")
         for name, text in fields.items():
             app.screen.query_one(f"#bench-{name}", BenchInput).input.value = text
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
 
 
 def essence(record: BenchRecord) -> object:

@@ -5,14 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from workbench.core.chat import Message
-from workbench.core.events import Finished, PromptProgress, Token, Usage
+from workbench.core.chat import Message, Role
+from workbench.core.events import Finished, PromptProgress, Token, TokenKind, Usage
 from workbench.core.trace import Trace, Tracer
 from workbench.core.tree import History, Tree, Turn, View
 
 
-def said(text: str, role: str = "user") -> Turn:
-    return Turn(Message(role, text), 1.0)  # type: ignore[arg-type]
+def said(text: str, role: Role = "user") -> Turn:
+    return Turn(Message(role, text), 1.0)
 
 
 def talk(*texts: str) -> Tree:
@@ -169,8 +169,8 @@ TestBranching.settings = settings(max_examples=60, stateful_step_count=25)
 MS = 1_000_000
 
 
-def token(text: str, at_ms: float, kind: str = "answer") -> Token:
-    return Token(text, 1, kind, round(at_ms * MS), 0)  # type: ignore[arg-type]
+def token(text: str, at_ms: float, kind: TokenKind = "answer") -> Token:
+    return Token(text, 1, kind, round(at_ms * MS), 0)
 
 
 def test_a_trace_tells_when_which_words_came() -> None:

@@ -88,10 +88,16 @@ def test_a_card_that_is_too_old_is_told_and_why(start, play):
     leave(terminal)
 
 
-def test_a_card_that_falls_off_the_bus_and_comes_back(start, play):
+def with_card(start, play):
+    """The program on a card, with a model."""
     play.show(RTX_4090)
     terminal = start("scripted", "--set", "num_predict=8")
     terminal.wait_for("1.0/24.0 GiB", "is ready")
+    return terminal
+
+
+def test_a_card_that_falls_off_the_bus_and_comes_back(start, play):
+    terminal = with_card(start, play)
     play.change(error=15)
     terminal.wait_for("No figures of NVIDIA GPUs: The GPU fell", "▲ 1 alarm F10")
     terminal.wait_until(lambda text: "24.0 GiB" not in text, what="the panel without the card")
@@ -103,9 +109,7 @@ def test_a_card_that_falls_off_the_bus_and_comes_back(start, play):
 
 
 def test_a_driver_that_hangs_does_not_hold_up_the_screen(start, play):
-    play.show(RTX_4090)
-    terminal = start("scripted", "--set", "num_predict=8")
-    terminal.wait_for("1.0/24.0 GiB", "is ready")
+    terminal = with_card(start, play)
     play.change(block_ms=A_MINUTE_MS)
     terminal.wait_for("s old")
     terminal.send("Still there?" + ENTER)

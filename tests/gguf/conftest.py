@@ -132,7 +132,7 @@ def write_model(
         writer.add_value_length(value_length)
     vocab = _write_vocabulary(writer, vocab)
     for key, value in (keys or {}).items():
-        _add_key(writer, f"{architecture}{key}" if key.startswith(".") else key, value)
+        add_key(writer, f"{architecture}{key}" if key.startswith(".") else key, value)
 
     def weights(*shape: int) -> np.ndarray:
         return (random.standard_normal(shape) * 0.05).astype(np.float32)
@@ -162,7 +162,8 @@ def write_model(
     return path
 
 
-def _add_key(writer: gguf.GGUFWriter, key: str, value: object) -> None:
+def add_key(writer: gguf.GGUFWriter, key: str, value: object) -> None:
+    """Add a metadata key of the type that the value has."""
     match value:
         case bool():
             writer.add_bool(key, value)

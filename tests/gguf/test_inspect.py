@@ -6,6 +6,7 @@ import gguf
 import numpy as np
 import pytest
 
+from tests.gguf.conftest import add_key
 from tests.gguf_files import finish
 from workbench.gguf.inspect import ARRAYS, FoldedArray, Inspection, compare, fold, inspect
 from workbench.gguf.reader import read_header
@@ -28,18 +29,7 @@ def write(path: Path, *, tensors: dict[str, np.ndarray] | None = None, **keys) -
     }
     writer = gguf.GGUFWriter(path, "llama")
     for name, value in values.items():
-        key = name.replace("__", ".")
-        match value:
-            case None:
-                continue
-            case bool():
-                writer.add_bool(key, value)
-            case int():
-                writer.add_uint32(key, value)
-            case str():
-                writer.add_string(key, value)
-            case list():
-                writer.add_array(key, value)
+        add_key(writer, name.replace("__", "."), value)
     for name, data in (tensors or {"token_embd.weight": np.zeros((4, 32), np.float32)}).items():
         writer.add_tensor(name, data)
     finish(writer)

@@ -264,24 +264,21 @@ def test_no_permission(tmp_path: Path, raw) -> None:
     assert "not permitted" in refusal(path).message
 
 
-def test_permission_errors_are_translated(tmp_path: Path, raw, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        ("open", PermissionError(13, "Permission denied"), "not permitted"),
+        ("read", OSError(5, "Input/output error"), "Input/output error"),
+    ],
+)
+def test_errors_of_the_system_are_translated(tmp_path: Path, raw, monkeypatch, call, error, said) -> None:
     path = write(tmp_path, raw.file())
 
-    def denied(*_: object) -> int:
-        raise PermissionError(13, "Permission denied")
+    def fail(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr(os, "open", denied)
-    assert "not permitted" in refusal(path).message
-
-
-def test_a_read_error_of_the_disk_is_translated(tmp_path: Path, raw, monkeypatch) -> None:
-    path = write(tmp_path, raw.file())
-
-    def broken(*_: object) -> bytes:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "read", broken)
-    assert "Input/output error" in refusal(path).message
+    monkeypatch.setattr(os, call, fail)
+    assert said in refusal(path).message
 
 
 def test_an_invalid_path() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.gguf_files import finish
 from tests.library.stores import HuggingFaceCache, OllamaStore
+from workbench.library import file_facts
 from workbench.library.places import Places
 
 
@@ -49,6 +51,37 @@ def write_gguf(
 @pytest.fixture
 def model() -> Callable[..., Path]:
     return write_gguf
+
+
+@pytest.fixture
+def forbid(monkeypatch) -> Callable[[str], None]:
+    """Makes folders with a name unreadable."""
+
+    def make(name: str) -> None:
+        real = os.scandir
+
+        def scandir(path):
+            if Path(path).name == name:
+                raise PermissionError(13, "Permission denied")
+            return real(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+
+    return make
+
+
+@pytest.fixture
+def headers_read(monkeypatch) -> list[Path]:
+    """The files whose headers were read."""
+    read: list[Path] = []
+    real = file_facts.read_header
+
+    def counting(path: Path, **options):
+        read.append(path)
+        return real(path, **options)
+
+    monkeypatch.setattr(file_facts, "read_header", counting)
+    return read
 
 
 @pytest.fixture

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
+from workbench.core.models import ScanProblem
+from workbench.library.folders import Found
+from workbench.library.places import Places
+
+FoundIn: TypeAlias = tuple[list[Found], list[ScanProblem]]
 MEDIA = "application/vnd.ollama.image"
+
+
+def finder(find: Callable[[Places], Iterable[Found | ScanProblem]]) -> Callable[[Places], FoundIn]:
+    """What one kind of store has, as models and problems."""
+
+    def found_in(places: Places) -> FoundIn:
+        found = list(find(places))
+        models = [item for item in found if isinstance(item, Found)]
+        return models, [item for item in found if isinstance(item, ScanProblem)]
+
+    return found_in
 
 
 def sha256(data: bytes) -> str:

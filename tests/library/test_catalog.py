@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from workbench.core.errors import ModelFileError, UnknownModelError
-from workbench.library import file_facts
 from workbench.library.catalog import LibraryCatalog
 
 
@@ -131,22 +130,14 @@ def test_files_that_are_cut_or_joined_say_what_to_do(tmp_path: Path, model) -> N
         assert found.resolve(str(library / name)).problem == entries["cut"].problem
 
 
-def test_headers_are_read_once_until_the_file_changes(tmp_path: Path, model, monkeypatch) -> None:
+def test_headers_are_read_once_until_the_file_changes(tmp_path: Path, model, headers_read: list[Path]) -> None:
     path = model(tmp_path / "m-F32.gguf")
-    reads: list[Path] = []
-    real = file_facts.read_header
-
-    def counting(file: Path, **options):
-        reads.append(file)
-        return real(file, **options)
-
-    monkeypatch.setattr(file_facts, "read_header", counting)
     library = catalog(tmp_path)
     assert library.list_models() == library.list_models()
-    assert len(reads) == 1
+    assert len(headers_read) == 1
     model(path, rows=64)
     assert library.list_models()[0].parameters == 64 * 32
-    assert len(reads) == 2
+    assert len(headers_read) == 2
 
 
 # References.

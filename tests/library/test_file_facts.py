@@ -21,20 +21,6 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "library.json"
 
 
-@pytest.fixture
-def headers_read(monkeypatch) -> list[Path]:
-    """The files whose headers were read."""
-    read: list[Path] = []
-    real = file_facts.read_header
-
-    def counting(path: Path, **options):
-        read.append(path)
-        return real(path, **options)
-
-    monkeypatch.setattr(file_facts, "read_header", counting)
-    return read
-
-
 def read_and_save(cache: Path | None, *paths: Path) -> list[FileFacts]:
     known = FileFactsCache(cache)
     found = [known.read(model_file(path)) for path in paths]

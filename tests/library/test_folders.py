@@ -102,17 +102,10 @@ def test_the_same_folder_twice(tmp_path: Path) -> None:
     assert len(scan([tmp_path, tmp_path, tmp_path / "."]).files) == 1
 
 
-def test_unreadable_folders_are_reported(tmp_path: Path, monkeypatch) -> None:
+def test_unreadable_folders_are_reported(tmp_path: Path, forbid) -> None:
     touch(tmp_path / "open" / "a.gguf")
     (tmp_path / "closed").mkdir()
-    real_scandir = os.scandir
-
-    def scandir(path):
-        if Path(path).name == "closed":
-            raise PermissionError(13, "Permission denied")
-        return real_scandir(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    forbid("closed")
     result = scan([tmp_path, tmp_path / "missing"])
     assert [file.path.name for file in result.files] == ["a.gguf"]
     assert sorted(map(str, result.problems)) == [

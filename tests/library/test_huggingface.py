@@ -5,20 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.library.stores import HuggingFaceCache, sha256
-from workbench.core.models import ScanProblem
-from workbench.library.folders import Found
+from tests.library.stores import HuggingFaceCache, finder, sha256
 from workbench.library.huggingface import cache_folder, find_hugging_face
 
 REPO = "bartowski/Llama-3.2-3B-Instruct-GGUF"
 FILE = "Llama-3.2-3B-Instruct-Q4_K_M.gguf"
 
 
-def found_in(places) -> tuple[list[Found], list[ScanProblem]]:
-    found = list(find_hugging_face(places))
-    return [item for item in found if isinstance(item, Found)], [
-        item for item in found if isinstance(item, ScanProblem)
-    ]
+found_in = finder(find_hugging_face)
 
 
 def test_a_model(hub: HuggingFaceCache, places, weights) -> None:
@@ -134,15 +128,8 @@ def test_refs_that_are_damaged_do_no_harm(hub: HuggingFaceCache, places, weights
     assert len(found_in(places())[0]) == 1
 
 
-def test_a_cache_that_may_not_be_read_is_a_problem(hub: HuggingFaceCache, places, weights, monkeypatch) -> None:
+def test_a_cache_that_may_not_be_read_is_a_problem(hub: HuggingFaceCache, places, weights, forbid) -> None:
     hub.add(REPO, FILE, weights())
-    real_scandir = os.scandir
-
-    def scandir(path):
-        if Path(path).name == "snapshots":
-            raise PermissionError(13, "Permission denied")
-        return real_scandir(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    forbid("snapshots")
     (models, [problem]) = found_in(places())
     assert (models, problem.path.name) == ([], "snapshots")

@@ -6,18 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from workbench.core.models import ScanProblem
-from workbench.library.folders import Found
+from tests.library.stores import finder
 from workbench.library.lmstudio import find_lm_studio, models_folders
 
 OLDER = "~/.cache/lm-studio/models"
 
 
-def found_in(places) -> tuple[list[Found], list[ScanProblem]]:
-    found = list(find_lm_studio(places))
-    return [item for item in found if isinstance(item, Found)], [
-        item for item in found if isinstance(item, ScanProblem)
-    ]
+found_in = finder(find_lm_studio)
 
 
 def test_models_lie_at_any_depth(home: Path, places, model) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.library.stores import OllamaStore, sha256
+from tests.library.stores import OllamaStore, finder, sha256
 from workbench.core.models import ScanProblem
 from workbench.library.folders import Found
 from workbench.library.ollama import (
@@ -75,11 +75,7 @@ def test_any_text_is_a_name_or_none_and_its_shown_form_is_the_same_name(text: st
         assert parse_ollama_name(str(name)) == name
 
 
-def found_in(places) -> tuple[list[Found], list[ScanProblem]]:
-    found = list(find_ollama(places))
-    return [item for item in found if isinstance(item, Found)], [
-        item for item in found if isinstance(item, ScanProblem)
-    ]
+found_in = finder(find_ollama)
 
 
 def test_a_model(ollama: OllamaStore, places, weights) -> None:
@@ -196,16 +192,9 @@ def test_a_configured_store_that_is_missing_is_a_problem(tmp_path: Path, places)
     assert "OLLAMA_MODELS" in problem.message
 
 
-def test_a_store_that_may_not_be_read_is_a_problem(ollama: OllamaStore, places, weights, monkeypatch) -> None:
+def test_a_store_that_may_not_be_read_is_a_problem(ollama: OllamaStore, places, weights, forbid) -> None:
     ollama.add("a/latest", weights())
-    real_scandir = os.scandir
-
-    def scandir(path):
-        if Path(path).name == "a":
-            raise PermissionError(13, "Permission denied")
-        return real_scandir(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    forbid("a")
     (models, [problem]) = found_in(places())
     assert models == []
     assert (problem.path.name, problem.message) == ("a", "reading it is not permitted")

@@ -15,7 +15,8 @@ from random import Random
 import pytest
 
 from tests.reliability.texts import chunks, repeated, text, whole_characters
-from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown
+from tests.ui.drive import app_on, press_keys, settle, shown
+from tests.ui.fakes import FakeClock, FakeStore
 from tests.ui.markdown.test_linear import work
 from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError
@@ -168,8 +169,7 @@ async def test_chat_resize_and_resume(screen: FakeClock, cases: Callable[[int], 
         async with app.run_test(size=(random.choice((40, 80, 160)), random.choice((12, 24, 50)))) as pilot:
             await settle(pilot)
             app.chat.prompt.put("go on")
-            await pilot.press("enter")
-            await settle(pilot)
+            await press_keys(pilot, "enter")
             for _ in range(2):
                 await pilot.resize_terminal(random.choice((20, 40, 80, 160)), random.choice((10, 24, 50)))
                 await settle(pilot)

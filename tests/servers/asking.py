@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
+
+from tests.servers.script import Exchange, Script
 
 
 @dataclass
@@ -66,3 +70,17 @@ def post(url: str, body: object, **headers: str) -> httpx.Response:
 def user(text: str) -> list[dict]:
     """A conversation of one message."""
     return [{"role": "user", "content": text}]
+
+
+def assert_replays(
+    serve: Callable[[Any], Any],
+    server: Callable[[Script], Any],
+    conversation: Sequence[Exchange],
+    ask: Callable[[Any, str], bytes],
+) -> None:
+    """A conversation has the same bytes however it is cut."""
+    streams = []
+    for seed in (None, 1, 2):
+        served = serve(server(Script(conversation, cut_seed=seed)))
+        streams.append([ask(served, exchange.question) for exchange in conversation])
+    assert streams[0] == streams[1] == streams[2]

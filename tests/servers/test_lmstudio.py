@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.servers.asking import get, post, stream, user
+from tests.servers.asking import assert_replays, get, post, stream, user
 from tests.servers.lmstudio import CONVERSATION, StudioServer
 from tests.servers.script import Exchange, Script
 
@@ -102,8 +102,4 @@ def test_errors(serve):
 
 
 def test_a_conversation_replays_byte_for_byte_however_it_is_cut(serve):
-    streams = []
-    for seed in (None, 1, 2):
-        served = serve(StudioServer(Script(CONVERSATION, cut_seed=seed)))
-        streams.append([chat(served, exchange.question, THINKING).body for exchange in CONVERSATION])
-    assert streams[0] == streams[1] == streams[2]
+    assert_replays(serve, StudioServer, CONVERSATION, lambda served, question: chat(served, question, THINKING).body)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.servers.asking import get, post, stream, user
+from tests.servers.asking import assert_replays, get, post, stream, user
 from tests.servers.script import Exchange, Pace, Script
 from tests.servers.vllm import CONVERSATION, VllmServer
 
@@ -75,11 +75,7 @@ def test_metrics_of_a_request_where_they_are_switched_on(serve):
 
 
 def test_a_conversation_replays_byte_for_byte_however_it_is_cut(serve):
-    streams = []
-    for seed in (None, 1, 2):
-        served = serve(VllmServer(Script(CONVERSATION, cut_seed=seed)))
-        streams.append([chat(served, exchange.question).body for exchange in CONVERSATION])
-    assert streams[0] == streams[1] == streams[2]
+    assert_replays(serve, VllmServer, CONVERSATION, lambda served, question: chat(served, question).body)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ class TgiServer(ScriptedServer):
         if isinstance(plan, Response):
             return plan
         if body.get("stream"):
-            return self._streamed(self._chunks(plan, body.get("stream_options") or {}))
+            return self._streamed(self._unbroken(self._chunks(plan, body.get("stream_options") or {})))
         return await self._at_once(plan, self._completion)
 
     def _planned(self, messages: list[dict[str, object]], limit: object) -> Plan | Response:
@@ -129,20 +129,24 @@ class TgiServer(ScriptedServer):
             return _event(self._head("") | {"choices": [choice], "usage": None})
 
         ended = False
-        try:
-            async for text, last in self._tokens(plan):
-                yield chunk(text, plan.reason if last else None)
-                ended = last
-        except AnswerBrokenError:
-            yield _event({"error": "Request failed during generation: CUDA error", "error_type": "generation"})
-            return
-        except StreamEndsError:
-            return
+        async for text, last in self._tokens(plan):
+            yield chunk(text, plan.reason if last else None)
+            ended = last
         if not ended:
             yield chunk("", plan.reason)
         if options.get("include_usage"):
             yield _event(self._head("") | {"choices": [], "usage": _usage(plan)})
         yield b"data:[DONE]\n\n"
+
+    async def _unbroken(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The events; after an answer that breaks an error, after a stream that ends nothing."""
+        try:
+            async for event in events:
+                yield event
+        except AnswerBrokenError:
+            yield _event({"error": "Request failed during generation: CUDA error", "error_type": "generation"})
+        except StreamEndsError:
+            return
 
     async def _tokens(self, plan: Plan) -> AsyncIterator[tuple[str, bool]]:
         """The texts, and whether one is the last because there may be no more."""
@@ -172,7 +176,7 @@ class TgiServer(ScriptedServer):
 
     async def _native_stream(self, body: dict[str, object]) -> Response:
         plan = self._native_plan(body)
-        return plan if isinstance(plan, Response) else self._streamed(self._native_events(plan))
+        return plan if isinstance(plan, Response) else self._streamed(self._unbroken(self._native_events(plan)))
 
     async def _native_events(self, plan: Plan) -> AsyncIterator[bytes]:
         def event(text: str, *, special: bool, ends: bool) -> bytes:
@@ -185,15 +189,9 @@ class TgiServer(ScriptedServer):
             })  # fmt: skip
 
         ended = False
-        try:
-            async for text, last in self._tokens(plan):
-                yield event(text, special=False, ends=last)
-                ended = last
-        except AnswerBrokenError:
-            yield _event({"error": "Request failed during generation: CUDA error", "error_type": "generation"})
-            return
-        except StreamEndsError:
-            return
+        async for text, last in self._tokens(plan):
+            yield event(text, special=False, ends=last)
+            ended = last
         if not ended:
             plan.given += 1
             yield event("</s>", special=True, ends=True)

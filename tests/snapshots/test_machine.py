@@ -4,10 +4,10 @@ import math
 from dataclasses import replace
 
 import pytest
-from textual.pilot import Pilot
 
-from tests.snapshots.test_screens import SIZES, SnapCompare, ask
-from tests.ui.fakes import FakeAlarms, FakeClock, FakeTelemetry, app_on, models, settle
+from tests.snapshots.test_screens import SIZES, SnapCompare, after_answer, after_start, ask
+from tests.ui.drive import app_on
+from tests.ui.fakes import FakeAlarms, FakeClock, FakeTelemetry, models
 from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.telemetry import Alarm, GpuInfo, GpuSample
 from workbench.engine.scripted import WELCOME, Pace, Script, ScriptedHost, ScriptedModel
@@ -85,24 +85,13 @@ def test_two_gpus(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_race_on_a_gpu(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
-    async def steps(pilot: Pilot[None]) -> None:
-        await settle(pilot)
-        await pilot.press("f3")
-        await settle(pilot)
-
-    assert snap_compare(on_gpus(RTX_4090), terminal_size=size, run_before=steps)
+    assert snap_compare(on_gpus(RTX_4090), terminal_size=size, run_before=after_start(["f3"]))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_what_is_wrong(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
     app = on_gpus(HOT_3060)
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await ask(pilot)
-        await pilot.press("f10")
-        await settle(pilot)
-
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(app, terminal_size=size, run_before=after_answer(["f10"]))
 
 
 @pytest.mark.parametrize("size", SIZES)

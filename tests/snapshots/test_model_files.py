@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.snapshots.test_screens import SIZES, SnapCompare, program
-from tests.ui.fakes import settle, until
+from tests.ui.drive import press_keys, settle, until
 from tests.ui.quantize.test_queue import SlowFiles
 from workbench.core.cancel import CancelToken
 from workbench.core.models import ModelEntry, Place
@@ -100,8 +100,7 @@ def test_inspect(snap_compare: SnapCompare, demo_path: Path, size: tuple[int, in
         await settle(pilot)
         app.push_screen(inspect_screen(app.services, Q4))
         await settle(pilot)
-        await pilot.press(*keys)
-        await settle(pilot)
+        await press_keys(pilot, *keys)
 
     assert snap_compare(app, terminal_size=size, run_before=steps)
 
@@ -113,10 +112,8 @@ def test_an_array(snap_compare: SnapCompare, demo_path: Path) -> None:
         await settle(pilot)
         app.push_screen(inspect_screen(app.services, Q4))
         await settle(pilot)
-        await pilot.press("2", "slash", *"ggml.tokens", "enter", "enter")
-        await settle(pilot)
-        await pilot.press(*"sky")
-        await settle(pilot)
+        await press_keys(pilot, "2", "slash", *"ggml.tokens", "enter", "enter")
+        await press_keys(pilot, *"sky")
 
     assert snap_compare(app, terminal_size=(120, 36), run_before=steps)
 
@@ -146,8 +143,7 @@ def test_compare(snap_compare: SnapCompare, demo_path: Path, q8: Path, size: tup
         await settle(pilot)
         app.push_screen(compare_screen(app.services, Q4, Q8))
         await settle(pilot)
-        await pilot.press(key)
-        await settle(pilot)
+        await press_keys(pilot, key)
 
     assert snap_compare(app, terminal_size=size, run_before=steps)
 

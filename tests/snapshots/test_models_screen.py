@@ -10,7 +10,8 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.snapshots.test_screens import SIZES, SnapCompare, program
-from tests.ui.fakes import FakeLoads, settle, until
+from tests.ui.drive import press_keys, settle, until
+from tests.ui.fakes import FakeLoads
 from tests.ui.library_fakes import FakeCatalog, NamedFiles, library
 from workbench.core.models import LibraryView, LoadRecord, MemoryUse
 from workbench.core.parameters import LoadSettings
@@ -52,8 +53,7 @@ async def open_models(pilot: Pilot[None], keys: Sequence[str] = ()) -> None:
     await until(pilot, lambda: isinstance(pilot.app.screen, ModelsScreen))
     await settle(pilot)
     for key in keys:
-        await pilot.press(key)
-        await settle(pilot)
+        await press_keys(pilot, key)
 
 
 LAST = ["end", "up"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -8,7 +9,8 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.lab.bench.fake_bencher import FakeBencher
-from tests.ui.fakes import THEMES, FakeBench, FakeClock, FakeStore, app_on, models, settle, until
+from tests.ui.drive import app_on, press_keys, settle, until
+from tests.ui.fakes import THEMES, FakeBench, FakeClock, FakeStore, models
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.models import MemoryUse, ModelEntry
@@ -42,8 +44,22 @@ def program(theme: str = "workbench-dark", **services: object) -> tuple[Workbenc
 
 async def ask(pilot: Pilot[None]) -> None:
     await settle(pilot)
-    await pilot.press(*"What is this?", "enter")
-    await settle(pilot)
+    await press_keys(pilot, *"What is this?", "enter")
+
+
+def after_start(*keys: Sequence[str], first: Steps = settle) -> Steps:
+    """Steps that press keys, group after group, once the program is drawn."""
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await first(pilot)
+        for group in keys:
+            await press_keys(pilot, *group)
+
+    return steps
+
+
+after_answer = partial(after_start, first=ask)
+"""The same after a question and its answer."""
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -55,67 +71,31 @@ def test_answer(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_second_answer(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
     app, _ = program()
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await ask(pilot)
-        await pilot.press("ctrl+t", *"And then?", "enter")
-        await settle(pilot)
-
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(app, terminal_size=size, run_before=after_answer(["ctrl+t", *"And then?", "enter"]))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_swap(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
     app, _ = program()
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await ask(pilot)
-        await pilot.press("ctrl+l")
-        await settle(pilot)
-        await pilot.press(*"And then?", "enter")
-        await settle(pilot)
-
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(app, terminal_size=size, run_before=after_answer(["ctrl+l"], [*"And then?", "enter"]))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_race(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
     app, _ = program()
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await settle(pilot)
-        await pilot.press("f3")
-        await settle(pilot)
-        await pilot.press(*"What is this?", "enter")
-        await settle(pilot)
-
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(app, terminal_size=size, run_before=after_start(["f3"], [*"What is this?", "enter"]))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_bench(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
     app, _ = program()
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await settle(pilot)
-        await pilot.press("f5")
-        await settle(pilot)
-
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(app, terminal_size=size, run_before=after_start(["f5"]))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_bench_tests(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
     app, _ = program(bench=FakeBench(FakeBencher(lambda ref, test, number: 1 + number % 3 / 10)))
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await settle(pilot)
-        await pilot.press("f5")
-        await settle(pilot)
-        await pilot.press("f9")
-        await settle(pilot)
-
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(app, terminal_size=size, run_before=after_start(["f5"], ["f9"]))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -123,37 +103,21 @@ def test_bench_pairs(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
     app, _ = program(
         bench=FakeBench(FakeBencher(lambda ref, test, number: (1.0 if ref == "qwen" else 1.03) + number % 3 / 100))
     )
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await settle(pilot)
-        await pilot.press("f5")
-        await settle(pilot)
-        await pilot.press("f6", "down", "enter")
-        await settle(pilot)
-        await pilot.press("ctrl+o")
-        await settle(pilot)
-        await pilot.press(*"qwen", "enter")
-        await settle(pilot)
-        await pilot.press("f9")
-        await settle(pilot)
-
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(
+        app,
+        terminal_size=size,
+        run_before=after_start(["f5"], ["f6", "down", "enter"], ["ctrl+o"], [*"qwen", "enter"], ["f9"]),
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_bench_under_load(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
     app, _ = program()
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await settle(pilot)
-        await pilot.press("f5")
-        await settle(pilot)
-        await pilot.press("f6", *["down"] * 4, "enter")
-        await settle(pilot)
-        await pilot.press(*"http://127.0.0.1:8000", "enter")
-        await settle(pilot)
-
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(
+        app,
+        terminal_size=size,
+        run_before=after_start(["f5"], ["f6", *["down"] * 4, "enter"], [*"http://127.0.0.1:8000", "enter"]),
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -162,13 +126,7 @@ def test_bench_under_load(snap_compare: SnapCompare, size: tuple[int, int]) -> N
 )
 def test_dialog(snap_compare: SnapCompare, size: tuple[int, int], keys: str, name: str) -> None:
     app, _ = program(export_folder=Path("/exports"))
-
-    async def steps(pilot: Pilot[None]) -> None:
-        await ask(pilot)
-        await pilot.press(keys)
-        await settle(pilot)
-
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(app, terminal_size=size, run_before=after_answer([keys]))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -213,8 +171,7 @@ def test_failure_and_reload(snap_compare: SnapCompare) -> None:
     async def steps(pilot: Pilot[None]) -> None:
         await ask(pilot)
         await app.workspace.change("", {"num_ctx": 2048})
-        await pilot.press("ctrl+o", *"broken", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+o", *"broken", "enter")
 
     assert snap_compare(app, terminal_size=(120, 36), run_before=steps)
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from textual.pilot import Pilot
 
-from tests.snapshots.test_screens import SIZES, SnapCompare, ask
-from tests.ui.fakes import FakeClock, app_on, models, settle
+from tests.snapshots.test_screens import SIZES, SnapCompare, after_start, ask
+from tests.ui.drive import app_on
+from tests.ui.fakes import FakeClock, models
 from workbench.core.models import ModelEntry
 from workbench.engine.scripted import WELCOME, Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
@@ -54,19 +54,9 @@ def test_a_chat_with_a_server(snap_compare: SnapCompare, size: tuple[int, int]) 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_models_of_servers_in_the_picker(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
-    async def steps(pilot: Pilot[None]) -> None:
-        await settle(pilot)
-        await pilot.press("ctrl+o")
-        await settle(pilot)
-
-    assert snap_compare(with_servers(), terminal_size=size, run_before=steps)
+    assert snap_compare(with_servers(), terminal_size=size, run_before=after_start(["ctrl+o"]))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_model_of_a_server_on_the_models_screen(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
-    async def steps(pilot: Pilot[None]) -> None:
-        await settle(pilot)
-        await pilot.press("f4")
-        await settle(pilot)
-
-    assert snap_compare(with_servers(), terminal_size=size, run_before=steps)
+    assert snap_compare(with_servers(), terminal_size=size, run_before=after_start(["f4"]))

@@ -9,39 +9,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from textual.pilot import Pilot
-
 from tests.lab.bench.fake_bencher import FakeBencher, FakeWatch
 from tests.lab.bench.fake_load import FakeLoadClient
-from tests.lab.evals.fake_tools import FakeEvalTools
-from workbench.core.answer import Answer
+from tests.lab.evals.fake_tools import FakeEvalTools, FakeRuns
 from workbench.core.bench import BenchMachine, ConditionWatch, MemorySpeed
 from workbench.core.cancel import CancelToken
-from workbench.core.config import Config, ConfigProblem
-from workbench.core.engine import MemoryAdviser, ProgressCallback
+from workbench.core.config import Config
+from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, ModelLoadError, SessionError, WorkbenchError
 from workbench.core.json_reader import read_json
-from workbench.core.kept import KeptSettings
 from workbench.core.logbook import LogBook
 from workbench.core.memory import Correction, correction_of
-from workbench.core.models import Catalog, LoadBook, LoadRecord, MemoryUse, ModelEntry
+from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling, Value
-from workbench.core.prompt_text import PromptBook, PromptText
-from workbench.core.pulls import PullBook, Pulls
-from workbench.core.recipe import Recipe
-from workbench.core.sending import ModelSender, OnSend, SendProgress, Sent
-from workbench.core.servers import Servers
+from workbench.core.prompt_text import PromptText
+from workbench.core.sending import OnSend, SendProgress, Sent
 from workbench.core.session import ExportFormat, Session, SessionHit, SessionSummary
-from workbench.core.sharing import ModelSharing
 from workbench.core.sweep import LoadClient
 from workbench.core.telemetry import (
     Alarm,
     AlarmWatch,
-    ComputeDevice,
     GpuSample,
     HostSample,
     Situation,
-    Telemetry,
     TelemetryEvent,
     TelemetrySample,
 )
@@ -51,22 +41,10 @@ from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import FitModel
 from workbench.gguf.lora import check_adapter
-from workbench.gguf.model_files import ModelFiles
 from workbench.gguf.shares import DeviceRoom, Room
-from workbench.lab.bench.job import BenchTools
-from workbench.lab.bench.record import BenchRecord
-from workbench.lab.evals.tools import EvalTools
-from workbench.lab.quality.keeping import QualityTools
-from workbench.lab.quality.logits import LogitHost
 from workbench.lab.race.kept import KeptRace
-from workbench.lab.race.report import RaceBook
 from workbench.store.export.session import session_text
-from workbench.ui.app import WorkbenchApp
 from workbench.ui.services import Services
-from workbench.ui.transcript.notice import Notice
-from workbench.ui.transcript.turns import TurnLines
-from workbench.ui.widgets.lines import Lines
-from workbench.ui.workspace.pacing import Clocks
 
 THEMES = Path(__file__).parents[2] / "themes"
 
@@ -429,27 +407,6 @@ class FakeDocuments:
         return path
 
 
-class FakeBenchBook:
-    """Benchmark runs in memory."""
-
-    def __init__(self, records: Sequence[BenchRecord] = ()) -> None:
-        self.records = list(records)
-        self.error: WorkbenchError | None = None
-        self._ids = 0
-
-    def new_id(self) -> str:
-        self._ids += 1
-        return f"261121-1200{self._ids:02}-abcd"
-
-    async def keep(self, record: BenchRecord) -> None:
-        if self.error is not None:
-            raise self.error
-        self.records = [record, *(each for each in self.records if each.id != record.id)]
-
-    async def kept(self) -> Sequence[BenchRecord]:
-        return self.records
-
-
 class FakeLoadClients:
     """Clients of a server that has four slots, and that answer in no time."""
 
@@ -470,9 +427,9 @@ class FakeLoadClients:
 class FakeBench:
     """Measures nothing, in no time."""
 
-    def __init__(self, bencher: FakeBencher | None = None, book: FakeBenchBook | None = None) -> None:
+    def __init__(self, bencher: FakeBencher | None = None, book: FakeRuns | None = None) -> None:
         self.bencher: Any = bencher or FakeBencher()
-        self.bench_runs = book or FakeBenchBook()
+        self.bench_runs = book or FakeRuns()
         self.watch = FakeWatch()
         self.load_clients = FakeLoadClients()
 
@@ -563,74 +520,25 @@ class FakeKept:
         return tuple(self.models.pop(model.name, {}))
 
 
-def fake_services(
-    host: ScriptedHost,
-    *,
-    store: FakeStore | None = None,
-    config: Config | None = None,
-    problems: Sequence[ConfigProblem] = (),
-    themes: Sequence[Path] = (THEMES,),
-    catalog: Catalog | None = None,
-    files: ModelFiles | None = None,
-    loads: LoadBook | None = None,
-    adviser: MemoryAdviser | None = None,
-    prompts: PromptBook | None = None,
-    races: RaceBook | None = None,
-    bench: BenchTools | None = None,
-    evals: EvalTools | None = None,
-    sender: ModelSender | None = None,
-    telemetry: Telemetry | None = None,
-    alarms: AlarmWatch | None = None,
-    find_devices: Callable[[], Sequence[ComputeDevice] | None] = lambda: None,
-    save: FakeConfigFile | None = None,
-    export_folder: Path = Path("/exports"),
-    documents: FakeDocuments | None = None,
-    keep_copy: Callable[[str], Path] | None = None,
-    logs: LogBook | None = None,
-    no_model_hint: str = "Type: workbench demo",
-    servers: Servers | None = None,
-    pulls: Pulls | None = None,
-    pull_book: PullBook | None = None,
-    sharing: ModelSharing | None = None,
-    kept: KeptSettings | None = None,
-    check_format: Callable[[str, bool], object] = lambda _value, _exact: None,
-    logits: Callable[[], LogitHost] | None = None,
-    quality: QualityTools | None = None,
-) -> Services:
-    return Services(
-        engines=host,
-        catalog=catalog or host,
-        files=files or FakeFiles(),
-        loads=loads or FakeLoads(),
-        adviser=adviser or FakeAdviser(),
-        prompts=prompts or FakePrompts(),
-        races=races or FakeRaces(),
-        bench=bench or FakeBench(),
-        evals=evals or FakeEvalTools(),
-        sessions=store or FakeStore(),
-        sender=sender or FakeSender(),
-        telemetry=telemetry or FakeTelemetry(),
-        make_alarms=lambda: alarms or FakeAlarms(),
-        find_devices=find_devices,
-        logs=logs or LogBook(),
-        config=config or Config(),
-        config_problems=problems,
-        save_config=save or FakeConfigFile(),
-        theme_folders=themes,
-        export_folder=export_folder,
-        write_document=documents or FakeDocuments(),
-        keep_copy=keep_copy or FakeCopies(),
-        session_text=session_text,
-        kept=kept or FakeKept(),
-        no_model_hint=no_model_hint,
-        servers=servers,
-        pulls=pulls,
-        pull_book=pull_book,
-        sharing=sharing,
-        check_format=check_format,
-        logits=logits,
-        quality=quality,
-    )
+_SHORT = {
+    "store": "sessions", "save": "save_config", "documents": "write_document", "problems": "config_problems",
+    "themes": "theme_folders",
+}  # fmt: skip
+
+
+def fake_services(host: ScriptedHost, *, alarms: AlarmWatch | None = None, **given: Any) -> Services:
+    """Services in memory; `given` replaces some, by the names of `Services` or of `_SHORT`; None replaces none."""
+    services: dict[str, Any] = {
+        "engines": host, "catalog": host, "files": FakeFiles(), "loads": FakeLoads(), "adviser": FakeAdviser(),
+        "prompts": FakePrompts(), "races": FakeRaces(), "bench": FakeBench(), "evals": FakeEvalTools(),
+        "sessions": FakeStore(), "sender": FakeSender(), "telemetry": FakeTelemetry(),
+        "make_alarms": lambda: alarms or FakeAlarms(), "find_devices": lambda: None, "logs": LogBook(),
+        "config": Config(), "config_problems": (), "save_config": FakeConfigFile(), "theme_folders": (THEMES,),
+        "export_folder": Path("/exports"), "write_document": FakeDocuments(), "keep_copy": FakeCopies(),
+        "session_text": session_text, "kept": FakeKept(), "no_model_hint": "Type: workbench demo",
+    }  # fmt: skip
+    services |= {_SHORT.get(name, name): value for name, value in given.items() if value is not None}
+    return Services(**services)
 
 
 ANSWER = "The sky is **blue** because of [scattering](http://example.com)."
@@ -657,47 +565,3 @@ def models() -> list[ScriptedModel]:
         ScriptedModel(qwen, (Script.of("Quite different."),)),
         ScriptedModel(broken, (), load_error=ModelLoadError("The file /m/b is truncated.", "Download it again.")),
     ]
-
-
-def app_on(
-    host: ScriptedHost,
-    clock: FakeClock,
-    model: str | None = "smol:Q4_K_M",
-    resume: str | None = None,
-    recipe: Recipe | None = None,
-    **services: Any,
-) -> WorkbenchApp:
-    """The program on a scripted host."""
-    clocks = Clocks(clock, lambda: 0.0, clock.call_later)
-    return WorkbenchApp(fake_services(host, **services), model, resume, recipe=recipe, clocks=clocks)
-
-
-async def settle(pilot: Pilot[None]) -> None:
-    """Wait until nothing runs and everything is drawn."""
-    for _ in range(3):
-        await pilot.pause()
-        await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
-
-
-async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
-    """Wait for something that happens while work goes on."""
-    async with asyncio.timeout(30):
-        while not condition():
-            await pilot.pause(0.01)
-    await pilot.pause()
-
-
-def writing(app: WorkbenchApp) -> Answer | None:
-    """The answer that streams; None where none does."""
-    return app.workspace.answering.answer if app.workspace.answering else None
-
-
-def shown(app: WorkbenchApp) -> str:
-    """Every line that the widgets of the screen show, as text."""
-    return "\n".join(line.plain for widget in app.screen.query(Lines) if widget.display for line in widget.lines)
-
-
-def turns(app: WorkbenchApp) -> list[str]:
-    """The texts of the turns and notices in the transcript."""
-    return [child.text for child in app.chat.transcript.children if isinstance(child, TurnLines | Notice)]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from textual.content import Content
 
-from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown, turns
+from tests.ui.drive import app_on, press_keys, settle, shown, started, turns
+from tests.ui.fakes import FakeClock, FakeStore
 from workbench.core.chat import Message
 from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
@@ -52,12 +53,9 @@ async def test_a_chat_goes_on_with_a_text_that_cannot_be_laid_out(
     fail_on_bad_text(monkeypatch, broken)
     error = EngineError(f"{BAD} of an error", f"{BAD} of a hint")
     script = Script(("**", BAD, "** of an answer"), reasoning=(BAD, " of thoughts"), fail_at=4, error=error)
-    app = app_on(make_host([ScriptedModel(ENTRY, (script,), NO_DELAY)]), clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(make_host([ScriptedModel(ENTRY, (script,), NO_DELAY)]), clock, "tiny") as (app, pilot):
         app.chat.prompt.put(f"{BAD} of a question")
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         await pilot.resize_terminal(70, 30)
         await settle(pilot)
         text = shown(app)

@@ -4,7 +4,8 @@ import gc
 
 import pytest
 
-from tests.ui.fakes import FakeClock, app_on, settle
+from tests.ui.drive import app_on, settle
+from tests.ui.fakes import FakeClock
 from workbench.core.gc_tuning import collect_later
 from workbench.engine.scripted import ScriptedHost
 

@@ -13,7 +13,8 @@ from textual.widgets import Input
 from textual.widgets._toast import Toast
 
 import workbench.ui
-from tests.ui.fakes import FakeClock, app_on, fake_services, settle, until
+from tests.ui.drive import app_on, press_keys, settle, started, until
+from tests.ui.fakes import FakeClock, fake_services
 from workbench.core.config import Config
 from workbench.core.models import ScanProblem
 from workbench.engine.scripted import ScriptedHost
@@ -73,9 +74,7 @@ def drawn(screen: Screen[object]) -> str:
 
 @pytest.mark.parametrize("dialog", _DIALOGS)
 async def test_a_dialog_shows_hostile_text_as_it_is(dialog: str, host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, None)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, None, size=(120, 40)) as (app, pilot):
         for text in HOSTILE:
             app.push_screen(_DIALOGS[dialog](text, host))
             await settle(pilot)
@@ -104,11 +103,8 @@ async def test_a_notification_shows_hostile_text_as_it_is(host: ScriptedHost, cl
 
 @pytest.mark.parametrize("key", ["left_square_bracket", "left_square_bracket,slash,right_square_bracket", "backslash"])
 async def test_the_palette_shows_keys_that_look_like_markup(key: str, host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, None, config=Config(keymap={"app.race": key}))
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+p")
-        await settle(pilot)
+    async with started(host, clock, None, config=Config(keymap={"app.race": key}), size=(120, 40)) as (app, pilot):
+        await press_keys(pilot, "ctrl+p")
         assert isinstance(app.screen, CommandPalette)
         app.screen.query_one(Input).value = "Race"
         await until(pilot, lambda: "Race  (" in drawn(app.screen))

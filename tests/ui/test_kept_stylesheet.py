@@ -8,7 +8,8 @@ from textual.css.errors import UnresolvedVariableError
 from textual.css.stylesheet import Stylesheet, StylesheetError, StylesheetParseError
 from textual.css.tokenizer import TokenError
 
-from tests.ui.fakes import FakeClock, app_on, settle
+from tests.ui.drive import app_on, press_keys, settle
+from tests.ui.fakes import FakeClock
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui import _compat
 from workbench.ui._compat import KeptStylesheet
@@ -119,8 +120,7 @@ async def test_widgets_have_the_styles_of_textual(host: ScriptedHost, clock: Fak
 
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *"why", "enter")
         check()
         for _ in range(2):
             await pilot.hover(Prompt)
@@ -130,11 +130,9 @@ async def test_widgets_have_the_styles_of_textual(host: ScriptedHost, clock: Fak
             app.theme = "workbench-light" if app.theme == "workbench-dark" else "workbench-dark"
             await settle(pilot)
             check()
-        await pilot.press("f6")
-        await settle(pilot)
+        await press_keys(pilot, "f6")
         check()
-        await pilot.press("escape", "f5")
-        await settle(pilot)
+        await press_keys(pilot, "escape", "f5")
         check()
         await pilot.press(*"9x")
         await pilot.resize_terminal(80, 24)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from textual.binding import Binding
 
-from tests.ui.fakes import FakeClock, app_on, settle, until
+from tests.ui.drive import app_on, press_keys, settle, started, until
+from tests.ui.fakes import FakeClock
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.bindings import key_groups
 from workbench.ui.chat.log_pane import LogPane
@@ -48,23 +49,18 @@ async def test_keys_of_the_program_work_on_every_screen_or_say_that_there_is_not
     app = app_on(host, clock)
     async with app.run_test(size=(80, 24)) as pilot:
         for number, screen in enumerate(("chat", "race", "models", "bench"), 2):
-            await pilot.press(f"f{number}")
-            await settle(pilot)
+            await press_keys(pilot, f"f{number}")
             assert app.screen.id == screen
             bar = app.screen.query_one(KeyBar).lines[0].plain
             assert bar.endswith("F1? F2Chat F3Race F4Models F5Bench")
-            await pilot.press("f12")
-            await settle(pilot)
+            await press_keys(pilot, "f12")
             assert app.screen.query(LogPane)
-            await pilot.press("f12")
-            await settle(pilot)
+            await press_keys(pilot, "f12")
             assert not app.screen.query(LogPane)
-            await pilot.press("f6")
-            await settle(pilot)
+            await press_keys(pilot, "f6")
             assert isinstance(app.screen, SettingsDialog | ChooseDialog)
             await pilot.press("escape")
-        await pilot.press("f4", "f7")
-        await settle(pilot)
+        await press_keys(pilot, "f4", "f7")
         assert [note.message for note in app._notifications] == ["There is nothing to export on this screen."]
         await pilot.resize_terminal(60, 20)
         await settle(pilot)
@@ -72,9 +68,7 @@ async def test_keys_of_the_program_work_on_every_screen_or_say_that_there_is_not
 
 
 async def test_escape_says_what_it_does(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
 
         def label() -> str:
             found = re.search(r"Esc (\w+)", app.screen.query_one(KeyBar).lines[0].plain)

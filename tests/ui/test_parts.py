@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from textual.geometry import Offset
 
-from tests.ui.fakes import ANSWER, FakeClock, app_on, settle, shown
+from tests.ui.drive import press_keys, settle, shown, started
+from tests.ui.fakes import ANSWER, FakeClock
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.events import PromptChange, PromptReuse, ThreadsUsed
@@ -226,11 +227,8 @@ def test_texts_with_line_ends_are_typed_as_they_are_shown() -> None:
 
 
 async def test_text_is_selected_with_the_mouse_and_copied(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
+        await press_keys(pilot, *"why", "enter")
         turn = app.query_one(AnswerTurn)
         await pilot.mouse_down(turn, offset=Offset(6, 0))
         await pilot.hover(turn, offset=Offset(9, 0))
@@ -242,9 +240,7 @@ async def test_text_is_selected_with_the_mouse_and_copied(host: ScriptedHost, cl
 
 
 async def test_a_key_in_the_bar_can_be_clicked(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         keys = app.query_one("KeyBar")
         place = shown(app).splitlines()[-1].index("F6")
         await pilot.click(keys, offset=(place + 1, 0))

@@ -7,7 +7,7 @@ from textual.app import App
 from textual.widgets import Static
 
 import workbench.ui._compat  # noqa: F401 - mends Textual's cache
-from tests.ui.fakes import settle
+from tests.ui.drive import settle
 
 
 async def test_removed_widgets_and_their_rows_are_freed() -> None:

@@ -11,7 +11,8 @@ from textual.widgets import Input, Label
 from tests.servers.ollama import OllamaServer
 from tests.servers.script import Exchange, Script
 from tests.servers.vllm import VllmServer
-from tests.ui.fakes import fake_services, settle, shown, turns, until
+from tests.ui.drive import press_keys, settle, shown, turns, until
+from tests.ui.fakes import fake_services
 from workbench.core.config import ServerSetting
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LibraryView, ModelEntry
@@ -83,13 +84,11 @@ async def test_a_server_is_added_by_its_address_and_its_model_opened(serve, prog
     served = serve(OllamaServer())
     app = program()
     async with app.run_test(size=(120, 36)) as pilot:
-        await pilot.press("ctrl+o")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+o")
         type_into_search(app, f"{served.url}/v1")
         await settle(pilot)
         assert "Enter asks" in state(app)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert "2 of 3 models" in state(app)
         assert app.kept == [ServerSetting(served.url)]
         await pilot.press("enter")
@@ -104,15 +103,13 @@ async def test_a_server_that_does_not_answer_is_reported_in_the_dialog(program):
         await pilot.press("ctrl+o")
         type_into_search(app, "http://127.0.0.1:9")
         await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         app.screen._take(LibraryView(complete=True))
         assert "Nothing answers at 127.0.0.1:9" in state(app), "the end of the scan does not hide it"
         assert app.kept == []
         type_into_search(app, "http://[")
         await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert "is not the address of a server" in state(app)
 
 
@@ -120,8 +117,7 @@ async def test_a_server_that_does_not_answer_is_reported_in_the_dialog(program):
 async def test_a_server_is_added_for_a_race_or_a_bench_too(program, key):
     app = program()
     async with app.run_test(size=(120, 36)) as pilot:
-        await pilot.press(key)
-        await settle(pilot)
+        await press_keys(pilot, key)
         await pilot.press("ctrl+o")
         type_into_search(app, "http://127.0.0.1:9")
         await settle(pilot)
@@ -161,23 +157,19 @@ async def test_a_model_is_unloaded(serve, program):
     app = program(served.url, model=f"{served.url}#qwen3:0.6b")
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: app.workspace.model is not None)
-        await pilot.press("f4")
-        await settle(pilot)
+        await press_keys(pilot, "f4")
         app.screen.models.select_first(lambda model: model.name == "qwen3:0.6b")
         app.screen._show()
         await settle(pilot)
         assert "Loaded there" in panel(app)
-        await pilot.press("u")
-        await settle(pilot)
+        await press_keys(pilot, "u")
         assert server.loaded == {}
         assert "Not loaded there" in panel(app)
-        await pilot.press("u")
-        await settle(pilot)
+        await press_keys(pilot, "u")
         assert "is not loaded" in str(app.screen.state.content)
         app.screen.models.select_first(lambda model: model.name == "scripted")
         app.screen._show()
-        await pilot.press("u")
-        await settle(pilot)
+        await press_keys(pilot, "u")
         assert "is not on a server" in str(app.screen.state.content)
 
 
@@ -194,8 +186,7 @@ async def test_a_server_takes_part_in_a_race(serve, program):
     app = program(one.url, other.url, model=f"{one.url}#qwen3:0.6b")
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: app.workspace.model is not None)
-        await pilot.press("f3")
-        await settle(pilot)
+        await press_keys(pilot, "f3")
         race = app.screen._race
         (entry,) = await app.services.servers.add(other.url)
         await race.add(app.screen._terms().lane(entry.ref, entry.label, entry.recipe, entry))

@@ -6,7 +6,9 @@ import asyncio
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,18 +164,23 @@ async def test_a_cancel_after_the_weights_is_a_cancel_and_frees_them(host, toy, 
     assert not any(living.values())
 
 
+async def cancelled_after(turns: int, work: Coroutine[Any, Any, Any]) -> None:
+    """Cancel some work after so many turns of the event loop, and close what it has opened by then."""
+    task = asyncio.create_task(work)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    (result,) = await asyncio.gather(task, return_exceptions=True)
+    if not isinstance(result, BaseException):
+        await result.close()
+    await settled()
+
+
 async def test_a_caller_that_goes_away_at_any_moment_leaves_no_model(host, toy, living):
     engine = await load(host, "toy")
     await engine.close()
     for turns in range(0, 400, 7):
-        task = asyncio.create_task(load(host, "toy"))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        (result,) = await asyncio.gather(task, return_exceptions=True)
-        if not isinstance(result, BaseException):
-            await result.close()
-        await settled()
+        await cancelled_after(turns, load(host, "toy"))
         assert not any(living.values()), turns
     assert not host._engines
 
@@ -196,14 +203,7 @@ async def test_a_benchmark_whose_caller_goes_away_leaves_no_context(toy, living)
     case = BenchCase("toy", BenchSettings(), BenchTest(n_prompt=8))
     target = await bencher.open(case, lambda _: None, CancelToken())
     for turns in range(0, 60, 3):
-        task = asyncio.create_task(target.prepare(case.settings, case.test))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        (result,) = await asyncio.gather(task, return_exceptions=True)
-        if not isinstance(result, BaseException):
-            await result.close()
-        await settled()
+        await cancelled_after(turns, target.prepare(case.settings, case.test))
         assert living["context"] == 0, turns
     await target.close()
     assert not any(living.values())

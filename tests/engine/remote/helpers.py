@@ -34,6 +34,17 @@ class Asked:
         return json.loads(self.body)
 
 
+class Silence:
+    """A page that never answers; `asked` is set once somebody has asked for it."""
+
+    def __init__(self):
+        self.asked = asyncio.Event()
+
+    async def __call__(self, peer, _request):
+        self.asked.set()
+        await peer.forever()
+
+
 class Peer:
     """The other end of a connection, which writes any bytes that a test wants."""
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.engine.remote.helpers import QUICK, VLLM_MODELS, events_of, opened, question, text_of
+from tests.engine.remote.helpers import QUICK, VLLM_MODELS, Silence, events_of, opened, question, text_of
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
@@ -87,10 +87,7 @@ async def test_servers_that_cannot_be_opened(raw_serve, host, status, headers, b
 
 
 async def test_a_server_that_never_says_a_byte_while_it_is_opened(raw_serve, host):
-    async def silent(peer, _request):
-        await peer.forever()
-
-    server = await raw_serve(pages={"*": silent})
+    server = await raw_serve(pages={"*": Silence()})
     began = time.monotonic()
     with pytest.raises(ServerTimeoutError, match=r"for 0\.5 s"):
         await open_at(host(timeouts=QUICK), server.url)
@@ -98,16 +95,11 @@ async def test_a_server_that_never_says_a_byte_while_it_is_opened(raw_serve, hos
 
 
 async def test_opening_can_be_cancelled_at_once(raw_serve, host):
-    asked = asyncio.Event()
-
-    async def silent(peer, _request):
-        asked.set()
-        await peer.forever()
-
+    silent = Silence()
     server = await raw_serve(pages={"*": silent})
     cancel = CancelToken()
     opening = asyncio.create_task(open_at(host(timeouts=QUICK_TO_NOBODY), server.url, cancel))
-    await asked.wait()
+    await silent.asked.wait()
     cancel.set()
     with pytest.raises(CancelledError):
         await opening
@@ -562,16 +554,23 @@ async def test_a_refusal_without_a_name_says_nothing_about_the_next_question(
     assert [("stream_options" in asked.json) for asked in server.posts()] == [True, False, True]
 
 
-async def test_a_parameter_that_a_server_refuses_is_reported_once(raw_serve, host):
+async def refusing(raw_serve, host, name, message):
+    """A server that refuses a parameter, and its engine."""
+
     async def chat(peer, request):
-        if "seed" in request.json:
-            await peer.reply({"error": {"message": "Unsupported parameter: 'seed'."}}, 400)
+        if name in request.json:
+            await peer.reply({"error": {"message": message}}, 400)
             return
         await peer.begin()
         await peer.event({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]})
 
     server = await raw_serve(chat)
     engine = await opened(host(), server)
+    return server, engine
+
+
+async def test_a_parameter_that_a_server_refuses_is_reported_once(raw_serve, host):
+    _, engine = await refusing(raw_serve, host, "seed", "Unsupported parameter: 'seed'.")
     first, second = (await events_of(engine))[-1], (await events_of(engine))[-1]
     assert "does not take seed" in first.notice
     assert second.notice == ""
@@ -579,15 +578,8 @@ async def test_a_parameter_that_a_server_refuses_is_reported_once(raw_serve, hos
 
 
 async def test_the_limit_by_another_name(raw_serve, host):
-    async def chat(peer, request):
-        if "max_tokens" in request.json:
-            await peer.reply({"error": {"message": "Use 'max_completion_tokens' instead of 'max_tokens'."}}, 400)
-            return
-        await peer.begin()
-        await peer.event({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]})
-
-    server = await raw_serve(chat)
-    engine = await opened(host(), server)
+    message = "Use 'max_completion_tokens' instead of 'max_tokens'."
+    server, engine = await refusing(raw_serve, host, "max_tokens", message)
     assert isinstance((await events_of(engine, question(num_predict=7)))[-1], Finished)
     assert server.posts()[-1].json["max_completion_tokens"] == 7
 

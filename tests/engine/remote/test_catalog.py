@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.engine.remote.helpers import Silence
 from tests.servers.ollama import OllamaServer
 from tests.servers.vllm import VllmServer
 from workbench.core.config import ServerSetting
@@ -81,10 +82,7 @@ async def test_a_server_that_is_away_is_a_problem_and_no_obstacle(serve, catalog
 
 
 async def test_files_are_shown_while_servers_are_asked_and_the_other_way_round(raw_serve, serve, catalog):
-    async def silent(peer, _request):
-        await peer.forever()
-
-    slow = await raw_serve(pages={"*": silent})
+    slow = await raw_serve(pages={"*": Silence()})
     views = catalog(slow.url).watch()
     first = await anext(views)
     await views.aclose()
@@ -130,10 +128,7 @@ async def test_a_failing_library_is_reported(catalog):
 
 
 async def test_a_search_that_nobody_follows_ends(raw_serve, catalog):
-    async def silent(peer, _request):
-        await peer.forever()
-
-    server = await raw_serve(pages={"*": silent})
+    server = await raw_serve(pages={"*": Silence()})
     views = catalog(server.url, library=FakeLibrary(ended=False)).watch()
     await anext(views)
     await views.aclose()

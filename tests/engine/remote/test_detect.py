@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.remote.helpers import QUICK
+from tests.engine.remote.helpers import QUICK, Silence
 from tests.servers.lmstudio import StudioServer
 from tests.servers.ollama import OllamaServer
 from tests.servers.tgi import TgiServer
@@ -87,10 +87,7 @@ async def test_several_in_their_order_and_those_that_are_not_there(raw_serve, ho
 
 
 async def test_a_server_that_answers_one_path_alone(raw_serve, host):
-    async def silent(peer, _request):
-        await peer.forever()
-
-    server = await raw_serve(pages={"*": silent, **VLLM})
+    server = await raw_serve(pages={"*": Silence(), **VLLM})
     assert (await look(host(timeouts=QUICK), server.url))[0].kind == "vLLM"
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.engine.remote.helpers import QUICK, VLLM_MODELS, opened
+from tests.engine.remote.helpers import QUICK, VLLM_MODELS, Silence, opened
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ServerError
 from workbench.core.parameters import LoadSettings
@@ -51,16 +51,11 @@ async def test_what_fails_there_fails_here():
 
 
 async def test_everything_can_be_closed_while_a_server_is_waited_for(raw_serve, host):
-    asked = asyncio.Event()
-
-    async def silent(peer, _request):
-        asked.set()
-        await peer.forever()
-
+    silent = Silence()
     server = await raw_serve(pages={"*": silent})
     made = host(timeouts=Timeouts())
     opening = asyncio.create_task(made.open(server.url, LoadSettings(), lambda _: None, CancelToken()))
-    await asked.wait()
+    await silent.asked.wait()
     await made.shutdown()
     with pytest.raises(ServerError):
         await opening

@@ -27,7 +27,7 @@ class House:
         self.f16, self.q8, self.q4 = (
             FakeFile(folder, quant, size) for quant, size in (("F16", 300), ("Q8_0", 150), ("Q4_K_M", 100))
         )
-        self.tools = FakeTools([self.f16, self.q8, self.q4])
+        self.tools: Any = FakeTools([self.f16, self.q8, self.q4])
 
     def keep(self, *, benches: Any = (), qualities: Any = (), evaluations: Any = ()) -> None:
         self.tools.bench_runs.records = list(benches)
@@ -35,7 +35,7 @@ class House:
         self.tools.eval_runs.records = list(evaluations)
 
     async def gather(self, n_ctx: int = 0) -> Evidence:
-        return await gather("m", self.q4.entry, self.tools, self.tools, n_ctx)  # type: ignore[arg-type]
+        return await gather("m", self.q4.entry, self.tools, self.tools, n_ctx)
 
     async def contenders(self) -> dict[str, Contender]:
         return {each.label: each for each in (await self.gather()).contenders}
@@ -208,7 +208,7 @@ async def test_damaged_figures_are_left_out(house: House) -> None:
 
 async def test_only_model_files_can_be_compared(house: House) -> None:
     with pytest.raises(DecisionError, match="has no file"):
-        await gather("x", ModelEntry("http://host#x", "x"), house.tools, house.tools)  # type: ignore[arg-type]
+        await gather("x", ModelEntry("http://host#x", "x"), house.tools, house.tools)
     entry = ModelEntry("/Modelfile", "x", path="/elsewhere", group="x", recipe=Recipe(adapter="/lora.gguf"))
     with pytest.raises(DecisionError, match="adapter"):
-        await gather("x", entry, house.tools, house.tools)  # type: ignore[arg-type]
+        await gather("x", entry, house.tools, house.tools)

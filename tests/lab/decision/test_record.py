@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,9 @@ from workbench.store.kept_runs import RunFolder
 THREE = contender("a", 20, 0.0, size=300), contender("b", 40, 0.004, size=150), contender("c", 50, 0.06, size=100)
 
 
-def made(**values: float) -> DecisionRecord:
+def made(**values: Any) -> DecisionRecord:
     found = evidence(*THREE, contender("d", size=80))
-    return record_of("m", found, Constraints(**values), "auto", "260101-000000-abcd")  # type: ignore[arg-type]
+    return record_of("m", found, Constraints(**values), "auto", "260101-000000-abcd")
 
 
 def plotted(width: int, height: int, chosen: str = "b") -> list[str]:

@@ -12,8 +12,8 @@ from workbench.core.models import ModelEntry
 class FakeRuns:
     """Kept results."""
 
-    def __init__(self) -> None:
-        self.records: list[Any] = []
+    def __init__(self, records: Sequence[Any] = ()) -> None:
+        self.records = list(records)
         self.error: WorkbenchError | None = None
 
     def new_id(self) -> str:

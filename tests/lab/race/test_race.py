@@ -5,6 +5,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -33,15 +34,15 @@ class Adviser:
         return self.fits or len(models) < 2
 
 
-def model(name: str, *answers: str, speed: float = 50.0, size: int = 100, **more: object) -> ScriptedModel:
+def model(name: str, *answers: str, speed: float = 50.0, size: int = 100, **more: Any) -> ScriptedModel:
     entry = ModelEntry(name, name, name.upper(), f"/m/{name}", size_bytes=size, bits_per_weight=size / 10)
     scripts = tuple(Script.of(text) for text in ("warm", *answers))
     pace = Pace(load_seconds=0.1, decode_tps=speed)
-    return ScriptedModel(entry, scripts, pace, memory=MemoryUse(size, 0, 0), **more)  # type: ignore[arg-type]
+    return ScriptedModel(entry, scripts, pace, memory=MemoryUse(size, 0, 0), **more)
 
 
-def spec(ref: str, **sampling: object) -> LaneSpec:
-    return LaneSpec(ref, ref, LoadSettings(), replace(Sampling(), **sampling))  # type: ignore[arg-type]
+def spec(ref: str, **sampling: Any) -> LaneSpec:
+    return LaneSpec(ref, ref, LoadSettings(), replace(Sampling(), **sampling))
 
 
 @pytest.fixture
@@ -66,8 +67,8 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def make(host: ScriptedHost) -> Callable[..., Race]:
-    def race(*refs: str, adviser: Adviser | None = None, **more: object) -> Race:
-        return Race(host, adviser or Adviser(), [spec(ref) for ref in refs], **more)  # type: ignore[arg-type]
+    def race(*refs: str, adviser: Adviser | None = None, **more: Any) -> Race:
+        return Race(host, adviser or Adviser(), [spec(ref) for ref in refs], **more)
 
     return race
 

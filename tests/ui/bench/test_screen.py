@@ -10,7 +10,9 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.lab.bench.fake_bencher import MACHINE, FakeBencher, model_of
-from tests.ui.fakes import FakeBench, FakeBenchBook, FakeClock, FakeDocuments, app_on, models, settle, until
+from tests.lab.evals.fake_tools import FakeRuns
+from tests.ui.drive import app_on, press_keys, settle, until
+from tests.ui.fakes import FakeBench, FakeClock, FakeDocuments, models
 from workbench.core.bench import BenchCase, BenchResult, BenchSettings, BenchTest, Conditions, RunTime, Sample
 from workbench.core.errors import BenchRunError, MemoryShortError, ModelLoadError, ServerUnreachableError
 from workbench.core.recipe import Recipe
@@ -79,8 +81,7 @@ def put(app: WorkbenchApp, name: str, text: str) -> None:
 
 async def go(pilot: Pilot[None]) -> None:
     await settle(pilot)
-    await pilot.press("f5")
-    await settle(pilot)
+    await press_keys(pilot, "f5")
 
 
 @asynccontextmanager
@@ -101,10 +102,8 @@ async def bench_on(
 
 
 async def add_model(pilot: Pilot[None], name: str) -> None:
-    await pilot.press("ctrl+o")
-    await settle(pilot)
-    await pilot.press(*name, "enter")
-    await settle(pilot)
+    await press_keys(pilot, "ctrl+o")
+    await press_keys(pilot, *name, "enter")
 
 
 # The screen
@@ -112,8 +111,7 @@ async def add_model(pilot: Pilot[None], name: str) -> None:
 
 async def kind(pilot: Pilot[None], index: int) -> None:
     """Choose a kind of run, counted from the first."""
-    await pilot.press("f6", "home", *["down"] * index, "enter")
-    await settle(pilot)
+    await press_keys(pilot, "f6", "home", *["down"] * index, "enter")
 
 
 async def test_the_model_of_the_chat_is_measured_with_enter(
@@ -122,12 +120,11 @@ async def test_the_model_of_the_chat_is_measured_with_enter(
     async with bench_on(host, clock, bench=bench) as (app, pilot):
         assert "2 tests, 5 times each" in seen(app)
         assert "workbench bench smol:Q4_K_M" in seen(app)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         text = seen(app)
         assert "pp512" in text
         assert "tg128" in text
-        assert "kept as 261121-120001-abcd" in text
+        assert "kept as 260101-120000-0000" in text
         assert len(app.screen.query(BenchPlot)) == 2
         (kept,) = bench.bench_runs.records
         assert kept.command == ("bench", "smol:Q4_K_M")
@@ -139,8 +136,7 @@ async def test_lists_make_a_grid_and_depths_are_plotted(host: ScriptedHost, cloc
     async with bench_on(host, clock, bench=bench) as (app, pilot):
         put(app, "n_depth", "0,256")
         put(app, "type_k", "f16,q8_0")
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert "tg128 @ d256  -ctk q8_0" in seen(app)
         assert len(bench.bench_runs.records[0].results) == 8
         assert [plot.across for plot in plots_of(bench.bench_runs.records[0])] == ["depth", "depth"]
@@ -170,8 +166,7 @@ async def test_nonsense_is_told_at_the_field(host: ScriptedHost, clock: FakeCloc
     async with bench_on(host, clock, bench=bench) as (app, pilot):
         for name, text, said in (("n_batch", "", "-b cannot be ''"), ("n_prompt", "abc", "-p cannot be 'abc'")):
             put(app, name, text)
-            await pilot.press("f9")
-            await settle(pilot)
+            await press_keys(pilot, "f9")
             assert said in hint(app)
             field = app.screen.query_one(f"#bench-{name}", BenchInput)
             assert field.has_class("-wrong")
@@ -181,8 +176,7 @@ async def test_nonsense_is_told_at_the_field(host: ScriptedHost, clock: FakeCloc
 
 async def test_without_a_model_nothing_begins(host: ScriptedHost, clock: FakeClock) -> None:
     async with bench_on(host, clock, None) as (app, pilot):
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert "No model is chosen." in hint(app)
         assert "Ctrl+O adds a model." in seen(app)
 
@@ -194,8 +188,7 @@ async def test_models_are_added_and_taken_out(host: ScriptedHost, clock: FakeClo
         await add_model(pilot, "qwen")
         assert "in the list" in seen(app)
         bench_of(app).form.models.focus()
-        await pilot.press("delete", "f2", "f5", "f9")
-        await settle(pilot)
+        await press_keys(pilot, "delete", "f2", "f5", "f9")
         assert bench.bench_runs.records[0].command == ("bench", "qwen")
 
 
@@ -208,8 +201,7 @@ async def test_what_does_not_load_or_fit_is_said_and_the_rest_goes_on(host: Scri
     )
     async with bench_on(host, clock, bench=bench) as (app, pilot):
         await add_model(pilot, "broken")
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         text = seen(app)
         assert "tg128" in text
         assert "✗ It does not fit in memory." in text
@@ -219,8 +211,7 @@ async def test_what_does_not_load_or_fit_is_said_and_the_rest_goes_on(host: Scri
 async def test_where_nothing_could_be_measured_nothing_is_kept(host: ScriptedHost, clock: FakeClock) -> None:
     bench = FakeBench(FakeBencher(errors={"smol:Q4_K_M": ModelLoadError("The file is truncated.")}))
     async with bench_on(host, clock, bench=bench) as (app, pilot):
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert "✗ The file is truncated." in seen(app)
         assert not bench.bench_runs.records
 
@@ -228,14 +219,12 @@ async def test_where_nothing_could_be_measured_nothing_is_kept(host: ScriptedHos
 async def test_stopping_keeps_what_is_done(host: ScriptedHost, clock: FakeClock) -> None:
     bench = FakeBench(FakeBencher(stop_after=12))
     async with bench_on(host, clock, bench=bench) as (app, pilot):
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert "stopped, results so far kept" in seen(app)
         (kept,) = bench.bench_runs.records
         assert kept.interrupted
         assert [len(one.samples) for one in kept.results] == [5, 3]
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert isinstance(app.focused.parent, BenchInput)  # type: ignore[union-attr]
 
 
@@ -247,20 +236,17 @@ async def test_a_against_b_and_ten_more(host: ScriptedHost, clock: FakeClock) ->
     bench.watch.conditions = [Conditions(others_percent=50.0, others_s=3.0)]
     async with bench_on(host, clock, bench=bench) as (app, pilot):
         await kind(pilot, 1)
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert "Add a second model" in hint(app)
         await add_model(pilot, "qwen")
         put(app, "n_prompt", "0")
         put(app, "pairs", "5")
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         text = seen(app)
         assert "faster than" in text
         assert "5 pairs" in text
         assert "1 of 5 pairs were disturbed" in text
-        await pilot.press("ctrl+t")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+t")
         text = seen(app)
         assert "15 pairs" in text
         assert "10 pairs were added after a look" in text
@@ -272,8 +258,7 @@ async def test_a_against_b_and_ten_more(host: ScriptedHost, clock: FakeClock) ->
 async def test_sequences(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
     async with bench_on(host, clock, bench=bench) as (app, pilot):
         await kind(pilot, 2)
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert [one.case.test.sequences for one in bench.bench_runs.records[0].results] == [1, 2, 4, 8]
         assert "x8" in seen(app)
         assert len(plots_of(bench.bench_runs.records[0])) == 2
@@ -285,8 +270,7 @@ async def test_latency(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -
         put(app, "felt", "32,64")
         put(app, "n_gen", "4")
         put(app, "cache", "yes")
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         text = seen(app)
         assert "32 tokens, again" in text
         assert "64 tokens" in text
@@ -297,23 +281,17 @@ async def test_latency(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -
 async def test_earlier_runs_one_and_two(host: ScriptedHost, clock: FakeClock) -> None:
     old = record(result(BenchTest(n_gen=128), (2.0, 2.0)), run="261120-120000-aaaa")
     new = record(result(BenchTest(n_gen=128), (1.0, 1.0)), run="261121-120000-bbbb")
-    async with bench_on(host, clock, bench=FakeBench(book=FakeBenchBook([new, old]))) as (app, pilot):
-        await pilot.press("ctrl+r")
-        await settle(pilot)
-        await pilot.press("down", "enter")
-        await settle(pilot)
+    async with bench_on(host, clock, bench=FakeBench(book=FakeRuns([new, old]))) as (app, pilot):
+        await press_keys(pilot, "ctrl+r")
+        await press_keys(pilot, "down", "enter")
         assert "261120-120000-aaaa, kept" in seen(app)
         assert "64.0" in seen(app)
-        await pilot.press("ctrl+r")
-        await settle(pilot)
-        await pilot.press("space", "down", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+r")
+        await press_keys(pilot, "space", "down", "enter")
         assert "+100.0 %" in seen(app)
         assert "Two runs at different times" in seen(app)
-        await pilot.press("ctrl+r")
-        await settle(pilot)
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+r")
+        await press_keys(pilot, "escape")
         assert "+100.0 %" in seen(app)
 
 
@@ -322,18 +300,14 @@ async def test_the_command_is_copied_and_the_run_exported(
 ) -> None:
     documents = FakeDocuments()
     async with bench_on(host, clock, bench=bench, documents=documents, export_folder=tmp_path) as (app, pilot):
-        await pilot.press("f7")
-        await settle(pilot)
+        await press_keys(pilot, "f7")
         assert "nothing to export" in seen(app)
         put(app, "n_prompt", "64")
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         await pilot.press("ctrl+y")
         assert app.clipboard == "workbench bench smol:Q4_K_M -p 64"
-        await pilot.press("f7", "enter")
-        await settle(pilot)
-        await pilot.press("f7", "down", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "f7", "enter")
+        await press_keys(pilot, "f7", "down", "enter")
         (first, text), (second, lines) = documents.written
         assert first.suffix == ".md"
         assert " pp64 " in text
@@ -344,8 +318,7 @@ async def test_the_command_is_copied_and_the_run_exported(
 async def test_a_run_that_cannot_be_kept_is_told(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
     bench.bench_runs.error = BenchRunError("The disk is full.", "Make room.")
     async with bench_on(host, clock, bench=bench) as (app, pilot):
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert "The disk is full." in seen(app)
         assert "tg128" in seen(app)
 
@@ -355,16 +328,13 @@ async def test_a_narrow_screen_shows_form_or_results(host: ScriptedHost, clock: 
         screen = bench_of(app)
         assert screen.form.display
         assert not screen.results.display
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert screen.results.display
         assert not screen.form.display
-        await pilot.press("tab")
-        await settle(pilot)
+        await press_keys(pilot, "tab")
         assert screen.form.display
         assert isinstance(app.focused.parent, BenchInput)  # type: ignore[union-attr]
-        await pilot.press("tab", "escape")
-        await settle(pilot)
+        await press_keys(pilot, "tab", "escape")
         assert screen.form.display
 
 
@@ -401,8 +371,7 @@ async def test_a_server_is_put_under_load(host: ScriptedHost, clock: FakeClock, 
         await settle(pilot)
         assert "up to 620 questions, up to 16 at a time" in seen(app)
         assert f"bench --server {SERVER} --concurrency 1,2,4,8,16 -r 20" in " ".join(seen(app).split())
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         text = seen(app)
         assert "8 at a time" in text
         assert "16 at a time" not in text
@@ -421,16 +390,12 @@ async def test_a_server_elsewhere_is_asked_only_when_somebody_agrees(
 ) -> None:
     async with bench_on(host, clock, bench=bench, enter=go_under_load) as (app, pilot):
         put(app, "server", "http://192.0.2.1:8000")
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert isinstance(app.screen, ConfirmDialog)
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert bench.load_clients.opened == []
-        await pilot.press("enter")
-        await settle(pilot)
-        await pilot.press("y")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
+        await press_keys(pilot, "y")
         assert bench.load_clients.opened == ["http://192.0.2.1:8000"]
 
 
@@ -438,8 +403,7 @@ async def test_a_server_that_cannot_be_asked_is_told(host: ScriptedHost, clock: 
     bench.load_clients.error = ServerUnreachableError("Nothing answers at 127.0.0.1:8000.", "See whether it runs.")
     async with bench_on(host, clock, bench=bench, size=(80, 24), enter=go_under_load) as (app, pilot):
         put(app, "server", SERVER)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert "Nothing answers at 127.0.0.1:8000." in seen(app)
         assert bench.bench_runs.records == []
 

@@ -7,7 +7,8 @@ import math
 import pytest
 from textual.content import Content
 
-from tests.ui.fakes import FakeClock, app_on, settle, shown, turns, until
+from tests.ui.drive import press_keys, shown, started, turns, until
+from tests.ui.fakes import FakeClock
 from workbench.core.alternatives import ChoiceLog, LikelyToken, TokenChoice
 from workbench.core.models import ModelEntry
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
@@ -36,19 +37,15 @@ def styles(turn: AnswerTurn) -> set[str]:
 
 
 async def test_alternatives_are_recorded_shown_and_continued(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+    async with started(host, clock, "tiny", size=(80, 24)) as (app, pilot):
+        await press_keys(pilot, *"why", "enter")
         app.query(AnswerTurn).last().focus()
         await pilot.press("a")
         assert "Nothing was recorded for this answer" in shown(app)
         assert not styles(app.query(AnswerTurn).last())
         await pilot.press("A")
         app.chat.prompt.focus()
-        await pilot.press(*"again", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *"again", "enter")
         assert [request.alternatives for request in host.opened[0].requests] == [0, 10]
         last = app.query(AnswerTurn).last()
         assert "turn--unlikely-3" in styles(last)
@@ -61,15 +58,13 @@ async def test_alternatives_are_recorded_shown_and_continued(host: ScriptedHost,
         assert "otherwise" in shown(app)
         place = screen.text.place
         row = next(at for at, each in enumerate(screen._alternatives(of_candidate=False)) if each.text == " otherwise")
-        await pilot.press(*["down"] * row, "enter")
-        await settle(pilot)
+        await press_keys(pilot, *["down"] * row, "enter")
         before = "".join(scripted.pieces(ANSWER)[:place])
         assert turns(app)[-1] == f"{before} otherwise and more"
         assert "◂2/2▸" in shown(app)
         # The other branch still has its shades and its list.
         app.query(AnswerTurn).last().focus()
-        await pilot.press("left")
-        await settle(pilot)
+        await press_keys(pilot, "left")
         assert styles(app.query(AnswerTurn).last())
 
 
@@ -77,13 +72,9 @@ async def test_a_server_without_probabilities_is_said(
     host: ScriptedHost, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scripted, "_choices", lambda _: ())
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press(*"/alternatives", "enter")
-        await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+    async with started(host, clock, "tiny", size=(80, 24)) as (app, pilot):
+        await press_keys(pilot, *"/alternatives", "enter")
+        await press_keys(pilot, *"why", "enter")
         assert NO_ALTERNATIVES[:40] in shown(app)
 
 

@@ -10,7 +10,8 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
-from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
+from tests.ui.drive import app_on, press_keys, settle, shown, started, turns, until, writing
+from tests.ui.fakes import FakeClock, FakeStore
 from workbench.core.chat import Message
 from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
@@ -38,8 +39,7 @@ def host(clock: FakeClock) -> ScriptedHost:
 
 async def ask(pilot: Pilot[None], *texts: str) -> None:
     for text in texts:
-        await pilot.press(*text, "enter")
-        await settle(pilot)
+        await press_keys(pilot, *text, "enter")
 
 
 def focus(app: WorkbenchApp, text: str) -> None:
@@ -55,15 +55,12 @@ async def press(pilot: Pilot[None], text: str, *keys: str) -> None:
     app = pilot.app
     assert isinstance(app, WorkbenchApp)
     focus(app, text)
-    await pilot.press(*keys)
-    await settle(pilot)
+    await press_keys(pilot, *keys)
 
 
 async def test_another_answer_is_a_branch_and_both_are_stored(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
-    app = app_on(host, clock, "tiny", store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny", store=store) as (app, pilot):
         await ask(pilot, "why")
         await press(pilot, "first answer", "r")
         assert turns(app) == ["why", "second answer"]
@@ -76,15 +73,12 @@ async def test_another_answer_is_a_branch_and_both_are_stored(host: ScriptedHost
         assert store.journals[0].records[-1] == ("view", View(2))
         assert app.focused is not None
         assert app.focused.number == 2
-        await pilot.press("left")
-        await settle(pilot)
+        await press_keys(pilot, "left")
         assert turns(app) == ["why", "second answer"]
 
 
 async def test_a_regeneration_in_the_middle_keeps_what_came_after(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         await ask(pilot, "one", "two")
         await press(pilot, "one", "r")
         assert turns(app) == ["one", "third answer"]
@@ -94,36 +88,29 @@ async def test_a_regeneration_in_the_middle_keeps_what_came_after(host: Scripted
 
 async def test_an_edited_question_is_answered_in_its_own_branch(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
-    app = app_on(host, clock, "tiny", store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny", store=store) as (app, pilot):
         await ask(pilot, "one", "two")
         await press(pilot, "two", "e")
         assert isinstance(app.screen, EditDialog)
-        await pilot.press("ctrl+j", *"more", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+j", *"more", "enter")
         assert turns(app) == ["one", "first answer", "two\nmore", "third answer"]
         assert messages(host) == ["one", "first answer", "two\nmore"]
         await press(pilot, "two\nmore", "left")
         assert turns(app) == ["one", "first answer", "two", "second answer"]
         await press(pilot, "one", "e")
         app.screen.query_one(TextArea).text = "other"
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert turns(app) == ["other", "fourth answer"]
         kinds = [kind for kind in store.journals[0].kinds() if kind in ("message", "answer")]
         assert kinds == ["message", "answer"] * 4
 
 
 async def test_an_edited_answer_is_sent_to_the_model(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         await ask(pilot, "one")
         await press(pilot, "first answer", "e")
         app.screen.query_one(TextArea).text = "better answer"
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert turns(app) == ["one", "better answer"]
         assert "edited" in shown(app)
         await ask(pilot, "two")
@@ -134,9 +121,7 @@ async def test_an_edited_answer_is_sent_to_the_model(host: ScriptedHost, clock: 
 async def test_an_edit_that_changes_nothing_does_nothing(
     host: ScriptedHost, clock: FakeClock, keys: Sequence[str]
 ) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         await ask(pilot, "one")
         await press(pilot, "one", "e", *keys)
         assert app.screen is app.chat
@@ -145,14 +130,11 @@ async def test_an_edit_that_changes_nothing_does_nothing(
 
 
 async def test_a_truncated_answer_continues(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         clock.hold_after(2)
         await pilot.press(*"why", "enter")
         await until(pilot, lambda: writing(app) and writing(app).has_text)
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         clock.release()
         beginning = turns(app)[-1]
         assert "first answer".startswith(beginning)
@@ -163,15 +145,12 @@ async def test_a_truncated_answer_continues(host: ScriptedHost, clock: FakeClock
         assert turns(app) == ["why", f"{beginning}second answer"]
         await press(pilot, f"{beginning}second answer", "c")
         assert "Only a truncated answer" in shown(app)
-        await pilot.press("u")
-        await settle(pilot)
+        await press_keys(pilot, "u")
         assert turns(app) == ["why", beginning]
 
 
 async def test_a_regeneration_without_text_changes_nothing(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         await ask(pilot, "one", "two")
         before = app.workspace.conversation.tree
         clock.hold_after(0)
@@ -179,17 +158,14 @@ async def test_a_regeneration_without_text_changes_nothing(host: ScriptedHost, c
         await pilot.press("r")
         await until(pilot, lambda: writing(app))
         assert turns(app)[0] == "one"
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert app.workspace.conversation.tree == before
         assert turns(app) == ["one", "first answer", "two", "second answer"]
 
 
 async def test_undo_and_redo_cover_every_change(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
-    app = app_on(host, clock, "tiny", store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny", store=store) as (app, pilot):
         await ask(pilot, "one", "two")
         await press(pilot, "first answer", "r")
         states = [["one", "third answer"], ["one", "first answer", "two", "second answer"], ["one", "first answer"], []]
@@ -208,19 +184,15 @@ async def test_undo_and_redo_cover_every_change(host: ScriptedHost, clock: FakeC
 
 
 async def test_deleting_asks_first_and_can_be_undone(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         await ask(pilot, "one", "two")
         await press(pilot, "two", "d")
         assert isinstance(app.screen, ConfirmDialog)
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert len(turns(app)) == 4
         await press(pilot, "two", "d", "enter")
         assert turns(app) == ["one", "first answer"]
-        await pilot.press("u")
-        await settle(pilot)
+        await press_keys(pilot, "u")
         assert turns(app) == ["one", "first answer", "two", "second answer"]
         await press(pilot, "one", "d", "enter")
         assert turns(app) == []
@@ -228,9 +200,7 @@ async def test_deleting_asks_first_and_can_be_undone(host: ScriptedHost, clock: 
 
 
 async def test_while_an_answer_is_written_nothing_else_changes(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         await ask(pilot, "one")
         clock.hold_after(1)
         await pilot.press(*"two", "enter")
@@ -247,9 +217,7 @@ async def test_while_an_answer_is_written_nothing_else_changes(host: ScriptedHos
 
 
 async def test_without_messages_every_action_says_so(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         branches = app.chat.branches
         actions = [partial(branches.perform, name) for name in ("regenerate", "edit", "continue", "delete")]
         for act in (*actions, branches.copy_conversation):
@@ -283,9 +251,7 @@ async def test_code_and_the_whole_conversation_are_copied(host: ScriptedHost, cl
 
 
 async def test_a_message_typed_fast_from_a_turn_loses_no_letter(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         await ask(pilot, "why")
         focus(app, "first answer")
         await pilot.pause()
@@ -298,9 +264,7 @@ async def test_a_message_typed_fast_from_a_turn_loses_no_letter(host: ScriptedHo
 
 async def test_a_resumed_session_with_an_unanswered_question(host: ScriptedHost, clock: FakeClock) -> None:
     session = Session("old", 1.0, 2.0, tree=Tree.of([Turn(Message("user", "why"), 1.0)]))
-    app = app_on(host, clock, "tiny", "old", store=FakeStore(stored=[session]))
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny", "old", store=FakeStore(stored=[session])) as (app, pilot):
         assert turns(app) == ["why", "The last question has no answer.\nSelect it: r generates one."]
         await press(pilot, "why", "r")
         assert turns(app) == ["why", "first answer"]
@@ -313,9 +277,7 @@ async def test_a_resumed_session_keeps_its_branches(host: ScriptedHost, clock: F
     nodes = (node(1, 0, "user", "q"), node(2, 1, "assistant", "a"), node(3, 1, "assistant", "b cut", INTERRUPTED))
     session = Session("old", 1.0, 2.0, tree=Tree(nodes, View(3)))
     store = FakeStore(stored=[session])
-    app = app_on(host, clock, "tiny", "old", store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny", "old", store=store) as (app, pilot):
         assert turns(app)[:2] == ["q", "b cut"]
         assert "c continues it" in turns(app)[2]
         await press(pilot, "b cut", "left")
@@ -327,9 +289,7 @@ async def test_a_resumed_session_keeps_its_branches(host: ScriptedHost, clock: F
 
 
 async def test_an_answer_is_replayed(host: ScriptedHost, clock: FakeClock, monkeypatch) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         await ask(pilot, "why")
         seen: list[list[str]] = []
 
@@ -345,9 +305,7 @@ async def test_an_answer_is_replayed(host: ScriptedHost, clock: FakeClock, monke
 
 
 async def test_a_message_during_a_replay(host: ScriptedHost, clock: FakeClock, monkeypatch) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         await ask(pilot, "why")
         go_on = asyncio.Event()
 
@@ -374,8 +332,7 @@ async def test_branches_at_small_sizes(host: ScriptedHost, clock: FakeClock, siz
         await press(pilot, "first answer", "r")
         assert "◂2/2▸" in shown(app)
         await press(pilot, "why", "e")
-        await pilot.press("!", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "!", "enter")
         assert turns(app) == ["why!", "third answer"]
 
 
@@ -453,8 +410,7 @@ async def test_the_failure_of_an_edited_question_is_shown(make_host: MakeHost, c
         await settle(pilot)
         await ask(pilot, "why")
         await press(pilot, "why", "e")
-        await pilot.press("x", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "x", "enter")
         assert turns(app) == ["whyx", "", NOTICE]
 
 
@@ -502,9 +458,7 @@ async def test_answer_now_ends_the_thoughts_and_says_where_it_cannot(make_host: 
 async def test_typing_after_a_click_on_a_message_goes_to_the_prompt_and_a_message_is_entered_on_purpose(
     host: ScriptedHost, clock: FakeClock
 ) -> None:
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny") as (app, pilot):
         await ask(pilot, "why")
         question, answer = app.query(TurnLines)
         for turn in (question, answer):
@@ -524,23 +478,19 @@ async def test_typing_after_a_click_on_a_message_goes_to_the_prompt_and_a_messag
         assert "r Again" in keys
         await pilot.press("shift+tab")
         assert question.has_focus
-        await pilot.press("d", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "d", "enter")
         assert "u on a message undoes it" in shown(app)
 
 
 async def test_the_conversation_is_scrolled_from_the_prompt(clock: FakeClock) -> None:
     entry = ModelEntry("tiny", "tiny", "Q4_0", "/m/tiny.gguf")
     host = ScriptedHost([ScriptedModel(entry, (Script.of("word\n\n" * 60),))], clock=clock, sleep=clock.sleep)
-    app = app_on(host, clock, "tiny")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "tiny", size=(80, 24)) as (app, pilot):
         await ask(pilot, "why")
         transcript = app.chat.transcript
         places = {}
         for key in ("home", "pagedown", "end", "pageup", "ctrl+home", "ctrl+end"):
-            await pilot.press(key)
-            await settle(pilot)
+            await press_keys(pilot, key)
             places[key] = transcript.scroll_y
         most = transcript.max_scroll_y
         assert places["home"] == places["ctrl+home"] == 0 < places["pagedown"] < most

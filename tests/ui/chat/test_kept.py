@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.ui.fakes import FakeClock, FakeKept, app_on, models, settle, shown
+from tests.ui.drive import app_on, press_keys, settle, shown, started
+from tests.ui.fakes import FakeClock, FakeKept, models
 from workbench.core.config import Config
 from workbench.core.kept import kept_recipe
 from workbench.core.parameters import LoadSettings, Sampling
@@ -66,12 +67,9 @@ async def test_keeping_showing_and_removing(host: ScriptedHost, clock: FakeClock
         return kept_recipe(kept.of(entry)) if kept.of(entry) else None
 
     host.find_recipe = find_recipe
-    app = app_on(host, clock, first.entry.ref, kept=kept)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, first.entry.ref, kept=kept, size=(80, 24)) as (app, pilot):
         await app.workspace.change("Be brief.", {"temperature": 0.2, "num_ctx": 256})
-        await pilot.press("f6", "ctrl+t")
-        await settle(pilot)
+        await press_keys(pilot, "f6", "ctrl+t")
         assert kept.models == {first.entry.name: {"temperature": 0.2, "num_ctx": 256, "system": "Be brief."}}
         assert "Kept for SmolLM2-135M-Instruct" in shown(app)
         app.chat.loader.load(other.entry.ref, "other")
@@ -81,12 +79,10 @@ async def test_keeping_showing_and_removing(host: ScriptedHost, clock: FakeClock
         app.chat.loader.load(first.entry.ref, "first")
         await settle(pilot)
         assert host.opened[-1].info.settings.num_ctx == 256
-        await pilot.press("f6")
-        await settle(pilot)
+        await press_keys(pilot, "f6")
         note = app.screen.query_one("#field-temperature", ParameterField).note
         assert str(note.content) == "model · default 0.8"
-        await pilot.press("ctrl+l")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+l")
         assert (kept.models, app.workspace.conversation.sampling) == ({}, Sampling())
 
 
@@ -96,8 +92,7 @@ async def test_for_the_model_of_a_server_the_settings_say_what_is_not_sent(clock
     async with app.run_test(size=(120, 50)) as pilot:
         await settle(pilot)
         await app.workspace.change("", {"top_k": 7})
-        await pilot.press("f6")
-        await settle(pilot)
+        await press_keys(pilot, "f6")
         fields = {field.parameter.name: str(field.note.content) for field in app.screen.query(ParameterField)}
         assert fields["temperature"] == "not sent: the server decides"
         assert fields["top_k"] == "this chat · default 40"

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, models, settle, shown, turns, until
+from tests.ui.drive import app_on, press_keys, settle, shown, started, turns, until
+from tests.ui.fakes import ANSWER, FakeClock, FakeStore, models
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.errors import CancelledError
@@ -48,8 +49,7 @@ async def test_a_chat_begins_as_the_modelfile_says(described: ScriptedHost, cloc
         assert (conversation.sampling.temperature, conversation.sampling.top_k) == (0.1, 7)
         assert not app.workspace.needs_reload
         assert described.opened[0].info.settings.num_ctx == 2048
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *"why", "enter")
         assert [message.content for message in described.opened[0].requests[0].messages] == [
             "Be brief.", "Two and two?", "Four.", "why",
         ]  # fmt: skip
@@ -62,13 +62,9 @@ async def test_a_chat_begins_as_the_modelfile_says(described: ScriptedHost, cloc
 
 
 async def test_a_new_chat_begins_with_the_modelfile_too(described: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(described, clock, REF)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
-        await pilot.press("ctrl+n")
-        await settle(pilot)
+    async with started(described, clock, REF) as (app, pilot):
+        await press_keys(pilot, *"why", "enter")
+        await press_keys(pilot, "ctrl+n")
         assert turns(app) == ["Two and two?", "Four."]
         assert app.workspace.conversation.system == "Be brief."
 
@@ -87,11 +83,8 @@ async def test_a_message_sent_during_the_load_follows_the_messages_of_the_modelf
 
 
 async def test_a_conversation_that_has_begun_keeps_its_beginning(described: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(described, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+    async with started(described, clock) as (app, pilot):
+        await press_keys(pilot, *"why", "enter")
         app.chat.loader.load(REF, "brief")
         await settle(pilot)
         conversation = app.workspace.conversation
@@ -101,25 +94,19 @@ async def test_a_conversation_that_has_begun_keeps_its_beginning(described: Scri
 
 
 async def test_it_can_be_loaded_by_a_command(described: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(described, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(described, clock) as (app, pilot):
         for line in (f"/load {REF}", "/show template"):
             app.chat.prompt.put(line)
-            await pilot.press("enter")
-            await settle(pilot)
+            await press_keys(pilot, "enter")
         assert turns(app)[:3] == ["Two and two?", "Four.", BROUGHT]
         assert isinstance(app.screen, ValueDialog)
         assert "{{ .Prompt }}" in "\n".join(line.plain for line in app.screen._lay_out(200))
 
 
 async def test_a_reload_keeps_what_the_user_has_changed(described: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(described, clock, REF)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(described, clock, REF) as (app, pilot):
         await app.workspace.change("Mine.", {"num_ctx": 4096})
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert app.workspace.conversation.system == "Mine."
         assert described.opened[-1].info.settings.num_ctx == 4096
 
@@ -127,9 +114,7 @@ async def test_a_reload_keeps_what_the_user_has_changed(described: ScriptedHost,
 async def test_a_stored_conversation_keeps_its_own_settings(described: ScriptedHost, clock: FakeClock) -> None:
     stored = Session("s", 0, 1, REF, system="Old.", tree=Tree.of([Turn(Message("user", "hi"), 0)]))
     for first in (REF, None):
-        app = app_on(described, clock, first, "s", store=FakeStore([stored]))
-        async with app.run_test(size=(120, 36)) as pilot:
-            await settle(pilot)
+        async with started(described, clock, first, "s", store=FakeStore([stored])) as (app, _pilot):
             conversation = app.workspace.conversation
             assert (conversation.system, len(conversation.turns)) == ("Old.", 1)
             assert app.workspace.model is not None
@@ -138,9 +123,7 @@ async def test_a_stored_conversation_keeps_its_own_settings(described: ScriptedH
 
 async def test_the_command_line_takes_precedence(described: ScriptedHost, clock: FakeClock) -> None:
     given = replace(RECIPE, system="", parameters=(("temperature", 0.9),), messages=())
-    app = app_on(described, clock, REF, recipe=given)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(described, clock, REF, recipe=given) as (app, _pilot):
         assert app.workspace.conversation.sampling.temperature == 0.9
         assert app.workspace.conversation.system == ""
 
@@ -159,9 +142,7 @@ async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock)
 
 @pytest.mark.parametrize("target", ["broken", "there is none"])
 async def test_a_load_that_is_refused_gives_back_the_settings_of_the_last_one(clock: FakeClock, target: str) -> None:
-    app = app_on(ScriptedHost(models(), clock=clock, sleep=clock.sleep), clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(ScriptedHost(models(), clock=clock, sleep=clock.sleep), clock) as (app, pilot):
         workspace = app.workspace
         worked = workspace.conversation.load
         await workspace.change("", {"type_k": "q8_0", "num_ctx": 512})
@@ -177,9 +158,7 @@ async def test_a_load_that_is_refused_gives_back_the_settings_of_the_last_one(cl
 
 
 async def test_a_load_that_the_user_stops_leaves_the_settings(clock: FakeClock) -> None:
-    app = app_on(ScriptedHost(models(), clock=clock, sleep=clock.sleep), clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(ScriptedHost(models(), clock=clock, sleep=clock.sleep), clock) as (app, pilot):
         await app.workspace.change("", {"num_ctx": 512})
 
         async def stopped(*_: object) -> None:

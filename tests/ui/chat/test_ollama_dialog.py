@@ -7,7 +7,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from tests.ui.fakes import FakeClock, FakeSender, app_on, models, settle, shown, until
+from tests.ui.drive import app_on, press_keys, settle, shown, until
+from tests.ui.fakes import FakeClock, FakeSender, models
 from workbench.core.errors import ServerUnreachableError, TargetError
 from workbench.engine.scripted import ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
@@ -28,19 +29,15 @@ def sender() -> FakeSender:
 async def to_ollama(pilot: Pilot[None]) -> None:
     """Ask something, and choose Ollama among the ways to export."""
     await settle(pilot)
-    await pilot.press(*"Why is it blue?", "enter")
-    await settle(pilot)
-    await pilot.press("f7")
-    await settle(pilot)
+    await press_keys(pilot, *"Why is it blue?", "enter")
+    await press_keys(pilot, "f7")
     dialog = pilot.app.screen
     assert isinstance(dialog, ExportDialog)
     forms = dialog.query_one(OptionList)
-    await pilot.press("end")
-    await settle(pilot)
+    await press_keys(pilot, "end")
     assert "Ollama" in str(forms.get_option_at_index(forms.highlighted or 0).prompt)
     assert not dialog.path.display
-    await pilot.press("enter")
-    await settle(pilot)
+    await press_keys(pilot, "enter")
 
 
 def said(app: WorkbenchApp) -> str:
@@ -57,8 +54,7 @@ async def test_a_conversation_becomes_a_model_of_ollama(
         assert isinstance(app.screen, SendDialog)
         assert app.screen.name_input.value == "why-is-it-blue"
         assert app.screen.server.value == "http://127.0.0.1:11434"
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         ((session, name, url, overwrite),) = sender.sent
         assert (name, url, overwrite) == ("why-is-it-blue", "http://127.0.0.1:11434", False)
         assert session.turns[0].message.content == "Why is it blue?"
@@ -72,15 +68,12 @@ async def test_a_model_of_that_name_is_replaced_only_after_a_second_enter(
     app = app_on(host, clock, sender=sender)
     async with app.run_test(size=(80, 24)) as pilot:
         await to_ollama(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert "Enter again replaces it." in said(app)
         # Another name is another question.
-        await pilot.press("end", "x", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "end", "x", "enter")
         assert sender.sent == []
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert [(name, overwrite) for _, name, _, overwrite in sender.sent] == [("why-is-it-bluex", True)]
 
 
@@ -92,11 +85,9 @@ async def test_escape_stops_and_then_closes(host: ScriptedHost, clock: FakeClock
         await pilot.press("enter")
         await until(pilot, lambda: "Sending model.gguf" in said(app))
         assert "50%" in said(app)
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert "stopped" in said(app)
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert not isinstance(app.screen, SendDialog)
         assert sender.sent == []
 
@@ -106,8 +97,7 @@ async def test_errors_are_shown(host: ScriptedHost, clock: FakeClock, sender: Fa
     app = app_on(host, clock, sender=sender)
     async with app.run_test(size=(120, 36)) as pilot:
         await to_ollama(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert "Nothing answers at 127.0.0.1:11434. See whether the server runs." in said(app)
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.ui.fakes import FakeClock, FakeStore, app_on, models, settle, shown
+from tests.ui.drive import app_on, press_keys, settle, shown, started
+from tests.ui.fakes import FakeClock, FakeStore, models
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.parameters import Sampling
@@ -28,17 +29,13 @@ def host(clock: FakeClock) -> ScriptedHost:
 
 async def test_it_is_used_and_every_value_says_where_it_comes_from(host: ScriptedHost, clock: FakeClock) -> None:
     config = Config(sampling=Sampling(top_p=0.5), origins={"top_p": "config"})
-    app = app_on(host, clock, REF, config=config)
-    async with app.run_test(size=(120, 50)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, REF, config=config, size=(120, 50)) as (app, pilot):
         assert "author recommends temperature 0, top_k 20" in shown(app)
         await app.workspace.change("", {"min_p": 0.1})
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *"why", "enter")
         sampling = host.opened[0].requests[0].sampling
         assert (sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p) == (0.0, 20, 0.5, 0.1)
-        await pilot.press("f6")
-        await settle(pilot)
+        await press_keys(pilot, "f6")
         notes = {
             name: str(app.screen.query_one(f"#field-{name}", ParameterField).note.content)
             for name in ("temperature", "top_k", "top_p", "min_p", "seed")
@@ -51,16 +48,13 @@ async def test_it_is_used_and_every_value_says_where_it_comes_from(host: Scripte
 
 
 async def test_another_model_does_not_inherit_it(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, REF)
-    async with app.run_test(size=(120, 50)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, REF, size=(120, 50)) as (app, pilot):
         await app.workspace.change("", {"top_k": 7})
         app.chat.loader.load(models()[0].entry.ref, "other")
         await settle(pilot)
         sampling = app.workspace.conversation.sampling
         assert (sampling.temperature, sampling.top_k) == (0.8, 7)
-        await pilot.press("ctrl+n")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+n")
         app.chat.loader.load(REF, "own")
         await settle(pilot)
         sampling = app.workspace.conversation.sampling
@@ -83,10 +77,7 @@ async def test_a_stored_conversation_keeps_its_values_and_a_new_one_gets_the_aut
     host: ScriptedHost, clock: FakeClock
 ) -> None:
     stored = Session("s", 0, 1, REF, tree=Tree.of([Turn(Message("user", "hi"), 0)]))
-    app = app_on(host, clock, None, "s", store=FakeStore([stored]))
-    async with app.run_test(size=(120, 50)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, None, "s", store=FakeStore([stored]), size=(120, 50)) as (app, pilot):
         assert app.workspace.conversation.sampling == Sampling()
-        await pilot.press("ctrl+n")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+n")
         assert app.workspace.conversation.sampling.temperature == 0.0

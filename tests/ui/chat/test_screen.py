@@ -8,19 +8,8 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from tests.ui.fakes import (
-    ANSWER,
-    FakeClock,
-    FakeConfigFile,
-    FakePrompts,
-    FakeStore,
-    app_on,
-    settle,
-    shown,
-    turns,
-    until,
-    writing,
-)
+from tests.ui.drive import app_on, press_keys, settle, shown, started, turns, until, writing
+from tests.ui.fakes import ANSWER, FakeClock, FakeConfigFile, FakePrompts, FakeStore
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.errors import EngineError
@@ -43,9 +32,7 @@ async def ask(pilot: Pilot[None], text: str) -> None:
 
 async def test_an_answer_streams_and_its_figures_stay(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
-    app = app_on(host, clock, store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, store=store) as (app, pilot):
         await ask(pilot, "why")
         await settle(pilot)
         assert turns(app) == ["why", ANSWER]
@@ -57,9 +44,7 @@ async def test_an_answer_streams_and_its_figures_stay(host: ScriptedHost, clock:
 
 
 async def test_the_second_question_shows_what_was_cached(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         for text in ("one", "two"):
             await ask(pilot, text)
             await settle(pilot)
@@ -73,9 +58,7 @@ async def test_the_second_question_shows_what_was_cached(host: ScriptedHost, clo
 
 async def test_the_notice_of_a_model_is_shown_once_in_a_conversation(host, clock, monkeypatch) -> None:
     monkeypatch.setattr("workbench.engine.scripted.engine.Finished", partial(Finished, notice="It was joined."))
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         for text in ("one", "two"):
             await ask(pilot, text)
             await settle(pilot)
@@ -83,16 +66,13 @@ async def test_the_notice_of_a_model_is_shown_once_in_a_conversation(host, clock
 
 
 async def test_escape_stops_in_the_middle_and_keeps_what_was_written(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         clock.hold_after(4)
         await ask(pilot, "why")
         await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
         app.chat.view.look()
         await until(pilot, lambda: "Writing" in shown(app))
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         turn = app.workspace.conversation.turns[-1]
         assert turn.finish_reason == "cancelled"
         assert ANSWER.startswith(turn.message.content)
@@ -102,28 +82,22 @@ async def test_escape_stops_in_the_middle_and_keeps_what_was_written(host: Scrip
 
 
 async def test_escape_stops_the_prefill_and_the_question_comes_back(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         clock.hold_after(0)
         await ask(pilot, "why")
         await until(pilot, lambda: writing(app) and writing(app).phase == "prefill")
         app.chat.view.look()
         await until(pilot, lambda: "Reading the prompt" in shown(app))
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert app.chat.prompt.text == "why"
         clock.release()
-        await pilot.press("!", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "!", "enter")
         assert [message.content for message in host.opened[0].requests[-1].messages] == ["why!"]
 
 
 async def test_a_failing_engine_keeps_the_text_so_far(make_host: MakeHost, clock: FakeClock) -> None:
     script = Script(("half", " an", " answer"), fail_at=2, error=EngineError("The GPU is gone.", "Plug it in."))
-    app = app_on(make_host([ScriptedModel(ENTRY, (script,))]), clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(make_host([ScriptedModel(ENTRY, (script,))]), clock, "tiny") as (app, pilot):
         await ask(pilot, "why")
         await settle(pilot)
         assert turns(app) == ["why", "half an", "The GPU is gone.\nPlug it in."]
@@ -134,9 +108,7 @@ async def test_an_engine_that_fails_at_once_returns_the_question_to_the_prompt(
     make_host: MakeHost, clock: FakeClock
 ) -> None:
     script = Script(("x",), fail_at=0)
-    app = app_on(make_host([ScriptedModel(ENTRY, (script,))]), clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(make_host([ScriptedModel(ENTRY, (script,))]), clock, "tiny") as (app, pilot):
         await ask(pilot, "why")
         await settle(pilot)
         assert app.chat.prompt.text == "why"
@@ -145,9 +117,7 @@ async def test_an_engine_that_fails_at_once_returns_the_question_to_the_prompt(
 async def test_an_unexpected_error_is_shown_and_logged(
     host: ScriptedHost, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         host.opened[0].generate = None  # type: ignore[method-assign, assignment]
         await ask(pilot, "why")
         await until(pilot, lambda: len(turns(app)) > 2)
@@ -156,19 +126,14 @@ async def test_an_unexpected_error_is_shown_and_logged(
 
 
 async def test_an_empty_prompt_does_nothing(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("enter", "space", "enter")
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
+        await press_keys(pilot, "enter", "space", "enter")
         assert turns(app) == []
         assert host.opened[0].requests == []
 
 
 async def test_a_second_question_waits_in_the_prompt(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         clock.hold_after(1)
         await ask(pilot, "one")
         await until(pilot, lambda: app.workspace.answering is not None)
@@ -214,9 +179,7 @@ async def test_a_message_that_waits_for_a_load_with_an_unexpected_error_comes_ba
 
 
 async def test_without_a_model_the_text_stays(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, None)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, None) as (app, pilot):
         assert "Type: workbench demo" in shown(app)
         await ask(pilot, "anyone")
         assert app.chat.prompt.text == "anyone"
@@ -225,9 +188,7 @@ async def test_without_a_model_the_text_stays(host: ScriptedHost, clock: FakeClo
 
 async def test_thoughts_are_shown_apart_and_folded(make_host: MakeHost, clock: FakeClock) -> None:
     script = Script.of("The answer.", "A long thought.")
-    app = app_on(make_host([ScriptedModel(ENTRY, (script,))]), clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(make_host([ScriptedModel(ENTRY, (script,))]), clock, "tiny") as (app, pilot):
         await ask(pilot, "why")
         await settle(pilot)
         assert "A long thought." in shown(app)
@@ -241,9 +202,7 @@ async def test_thoughts_are_shown_apart_and_folded(make_host: MakeHost, clock: F
 
 async def test_output_cannot_reach_the_terminal(make_host: MakeHost, clock: FakeClock) -> None:
     tokens = ("\x1b", "[2J", "\x1b]0;owned\x07", "\r", "\n", "[bold]no markup[/]", "\x9b31m", "\u202etxt")
-    app = app_on(make_host([ScriptedModel(ENTRY, (Script(tokens),))]), clock, "tiny")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(make_host([ScriptedModel(ENTRY, (Script(tokens),))]), clock, "tiny") as (app, pilot):
         await ask(pilot, "why")
         await settle(pilot)
         text = shown(app)
@@ -257,15 +216,12 @@ async def test_output_cannot_reach_the_terminal(make_host: MakeHost, clock: Fake
 
 @pytest.mark.parametrize("length", [5_000, 200_000])
 async def test_a_long_paste_is_folded_and_sent_in_full(host: ScriptedHost, clock: FakeClock, length: int) -> None:
-    app = app_on(host, clock, config=Config())
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, config=Config()) as (app, pilot):
         text = ("lorem ipsum " * length)[:length]
         app.chat.prompt.post_message(events.Paste(text))
         await settle(pilot)
         assert app.chat.prompt.text == f"[pasted: {summary(text)}]"
-        await pilot.press(*" why", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *" why", "enter")
         assert host.opened[0].requests[0].messages[-1].content == f"{text} why"
         assert "all of it is sent" in shown(app)
         await pilot.press("up")
@@ -273,22 +229,17 @@ async def test_a_long_paste_is_folded_and_sent_in_full(host: ScriptedHost, clock
 
 
 async def test_a_short_paste_is_cleaned(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         app.chat.prompt.post_message(events.Paste("one\r\ntwo\x1b[31m"))
         await settle(pilot)
         assert app.chat.prompt.text == "one\ntwo␛[31m"
 
 
 async def test_newlines_and_history(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await pilot.press("a", "ctrl+j", "b", "alt+enter", "c", "shift+enter", "d")
         assert app.chat.prompt.text == "a\nb\nc\nd"
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         await pilot.press(*"draft", "up")
         assert app.chat.prompt.text == "a\nb\nc\nd"
         await pilot.press("down")
@@ -296,9 +247,7 @@ async def test_newlines_and_history(host: ScriptedHost, clock: FakeClock) -> Non
 
 
 async def test_readline_keys_edit_the_prompt(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await pilot.press(*"one two", "ctrl+w", "ctrl+a", "x", "ctrl+e", "y")
         assert app.chat.prompt.text == "xone y"
         await pilot.press("ctrl+u")
@@ -306,9 +255,7 @@ async def test_readline_keys_edit_the_prompt(host: ScriptedHost, clock: FakeCloc
 
 
 async def test_typing_goes_to_the_prompt_wherever_the_focus_is(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await ask(pilot, "why")
         await settle(pilot)
         app.query_one(AnswerTurn).focus()
@@ -318,9 +265,7 @@ async def test_typing_goes_to_the_prompt_wherever_the_focus_is(host: ScriptedHos
 
 
 async def test_a_turn_is_copied(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await ask(pilot, "why")
         await settle(pilot)
         app.query_one(AnswerTurn).focus()
@@ -331,9 +276,7 @@ async def test_a_turn_is_copied(host: ScriptedHost, clock: FakeClock) -> None:
 async def test_partials_are_kept_twice_a_second(make_host: MakeHost, clock: FakeClock) -> None:
     store = FakeStore()
     model = ScriptedModel(ENTRY, (Script.of("word " * 100),), Pace(decode_tps=20))
-    app = app_on(make_host([model]), clock, "tiny", store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(make_host([model]), clock, "tiny", store=store) as (_app, pilot):
         await ask(pilot, "why")
         await settle(pilot)
         kinds = store.journals[0].kinds()
@@ -344,9 +287,7 @@ async def test_partials_are_kept_twice_a_second(make_host: MakeHost, clock: Fake
 async def test_a_failing_journal_is_reported_once_and_the_chat_continues(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
     store.broken = True
-    app = app_on(host, clock, store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, store=store) as (app, pilot):
         await ask(pilot, "why")
         await settle(pilot)
         told = [text for text in turns(app) if "The disk is full" in text]
@@ -356,14 +297,11 @@ async def test_a_failing_journal_is_reported_once_and_the_chat_continues(host: S
 
 async def test_a_new_chat_begins_empty_with_the_same_settings(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
-    app = app_on(host, clock, store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, store=store) as (app, pilot):
         await ask(pilot, "why")
         await settle(pilot)
         await app.workspace.change("Be brief.", {"top_k": 7})
-        await pilot.press("ctrl+n")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+n")
         assert turns(app) == []
         assert store.journals[0].kinds()[-1] == "close"
         await ask(pilot, "again")
@@ -375,18 +313,14 @@ async def test_a_new_chat_begins_empty_with_the_same_settings(host: ScriptedHost
 
 async def test_ctrl_c_stops_and_twice_quits(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
-    app = app_on(host, clock, store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, store=store) as (app, pilot):
         clock.hold_after(4)
         await ask(pilot, "why")
         await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
-        await pilot.press("ctrl+c")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+c")
         assert app.workspace.conversation.turns[-1].finish_reason == "cancelled"
         assert "again quits" in shown(app)
-        await pilot.press("ctrl+c")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+c")
     assert app.return_code == 0
     assert store.journals[0].kinds()[-1] == "close"
     assert host.opened[0].closed
@@ -394,9 +328,7 @@ async def test_ctrl_c_stops_and_twice_quits(host: ScriptedHost, clock: FakeClock
 
 async def test_quitting_in_the_middle_keeps_the_answer(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
-    app = app_on(host, clock, store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, store=store) as (app, pilot):
         clock.hold_after(4)
         await ask(pilot, "why")
         await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
@@ -408,9 +340,7 @@ async def test_quitting_in_the_middle_keeps_the_answer(host: ScriptedHost, clock
 @pytest.mark.parametrize("sent", [True, False])
 async def test_quitting_overtakes_no_key(host: ScriptedHost, clock: FakeClock, sent: bool) -> None:
     prompts = FakePrompts()
-    app = app_on(host, clock, prompts=prompts)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, prompts=prompts) as (app, pilot):
         # In one go, as they arrive over a slow line.
         for key in (*"why", *(["enter"] if sent else []), "ctrl+q"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
@@ -430,9 +360,7 @@ async def test_it_works_at_every_size(host: ScriptedHost, clock: FakeClock, size
 
 
 async def test_the_panel_folds_to_a_strip_when_the_window_shrinks(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await ask(pilot, "why")
         await settle(pilot)
         await pilot.resize_terminal(80, 24)
@@ -457,12 +385,10 @@ async def test_a_full_context_says_what_to_press_and_the_settings_have_it(clock:
         await settle(pilot)
         assert "The context is full." in shown(app)
         assert "F6: a longer context" in shown(app)
-        await pilot.press("f6")
-        await settle(pilot)
+        await press_keys(pilot, "f6")
         field = app.screen.query_one("#field-when_context_full", ParameterField)
         field.input.value = "drop_oldest"
-        await pilot.press("f7")
-        await settle(pilot)
+        await press_keys(pilot, "f7")
         assert app.workspace.conversation.when_context_full == "drop_oldest"
         assert save.saved[0]["when_context_full"] == "drop_oldest"
 
@@ -470,11 +396,8 @@ async def test_a_full_context_says_what_to_press_and_the_settings_have_it(clock:
 async def test_up_and_down_go_through_the_settings_also_out_of_the_system_prompt(
     host: ScriptedHost, clock: FakeClock
 ) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(60, 20)) as pilot:
-        await settle(pilot)
-        await pilot.press("f6")
-        await settle(pilot)
+    async with started(host, clock, size=(60, 20)) as (app, pilot):
+        await press_keys(pilot, "f6")
         count = len(app.screen.query(ParameterField))
         await pilot.press("up")
         assert app.focused is app.screen.query_one("#settings-system")
@@ -488,9 +411,7 @@ async def test_up_and_down_go_through_the_settings_also_out_of_the_system_prompt
 async def test_a_pasted_chip_says_its_tokens_against_the_room_that_is_left(
     host: ScriptedHost, clock: FakeClock
 ) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         app.chat.prompt.post_message(events.Paste("word " * 400))
         await settle(pilot)
         await until(pilot, lambda: "that are left in the context" in shown(app))

@@ -2,18 +2,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from tests.lab.bench.fake_bencher import FakeWatch
 from tests.lab.decision.made import FakeFile, FakeTools, bench, quality
-from tests.ui.fakes import FakeClock, FakeDocuments, FakeWatch, app_on, settle, shown, until
+from tests.ui.drive import app_on, press_keys, settle, shown, until
+from tests.ui.fakes import FakeClock, FakeDocuments
+from workbench.core.bench import BenchCase
+from workbench.core.cancel import CancelToken
+from workbench.core.engine import ProgressCallback
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.decision.screen import DecisionScreen
+from workbench.ui.decision.widgets import DecisionPlot
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import ExportDialog
 
@@ -30,7 +36,7 @@ class House(FakeTools):
     def watching(self, machine: object) -> object:
         return nullcontext(self.watch)
 
-    async def open(self, case, on_progress, cancel):  # type: ignore[no-untyped-def]
+    async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> Any:
         target = await super().open(case, on_progress, cancel)
         target.model = self.files[case.ref].bench_model()
         return target
@@ -38,7 +44,7 @@ class House(FakeTools):
     def measure_memory(self, machine: object) -> None:
         return None
 
-    def models(self) -> list[ScriptedModel]:  # type: ignore[override]
+    def scripted(self) -> list[ScriptedModel]:
         return [ScriptedModel(file.entry, (Script.of("Yes."),)) for file in self.files.values()]
 
 
@@ -56,8 +62,7 @@ async def decision_on(
     size: tuple[int, int] = (120, 36),
     documents: FakeDocuments | None = None,
 ) -> AsyncIterator[tuple[WorkbenchApp, Pilot[None]]]:
-    app = app_on(make_host(house.models()), clock, house.q4.entry.ref, documents=documents)
-    app.services = replace(app.services, decision=house)  # type: ignore[arg-type]
+    app = app_on(make_host(house.scripted()), clock, house.q4.entry.ref, documents=documents, decision=house)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         app.action_experiment("decision")
@@ -82,8 +87,7 @@ async def test_from_nothing_measured_to_the_choice_that_is_loaded(
         await until(pilot, lambda: bool(house.bench_runs.records))
         await settle(pilot)
         assert "the divergence of" in shown(app)
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert isinstance(app.screen, ChooseDialog)
         await pilot.press("escape")
         house.bench_runs.records = [bench((house.f16, 20.0), (house.q8, 40.0), (house.q4, 50.0))]
@@ -92,14 +96,12 @@ async def test_from_nothing_measured_to_the_choice_that_is_loaded(
         app.action_experiment("decision")
         await settle(pilot)
         assert "F16: 20" in shown(app)
-        await pilot.press("ctrl+l", "3", "0")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+l", "3", "0")
         assert "Q8_0: 40" in shown(app)
         assert "Q4_K_M is 25 % faster" in shown(app)
         assert "├" in shown(app)
         assert [row.split()[-1] for row in rows(app)] == ["✗", "✓", "✓"]
-        await pilot.press("escape", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "escape", "enter")
         assert app.screen is app.chat
         assert app.workspace.model is not None
         assert app.workspace.model.quant == "Q8_0"
@@ -113,31 +115,23 @@ async def test_earlier_ones_exports_and_wrong_constraints_on_a_small_screen(
     house.bench_runs.records = [bench((house.f16, 20.0), (house.q8, 40.0), (house.q4, 50.0))]
     house.quality_runs.records = [quality(house.f16, (house.q8, 0.004), (house.q4, 0.06))]
     async with decision_on(house, make_host, clock, size=(80, 24), documents=documents) as (app, pilot):
-        await pilot.press("ctrl+l", "f", "a")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+l", "f", "a")
         assert "it takes a number of 0 or more" in shown(app)
         assert app.screen.query_one("#limit-min_speed", Input).has_class("-wrong")
-        await pilot.press("backspace", "backspace", "9", "9")
-        await settle(pilot)
+        await press_keys(pilot, "backspace", "backspace", "9", "9")
         assert "Nothing meets ≥ 99 tokens/s" in shown(app)
-        assert max(line.cell_length for line in app.screen.query_one("#decision-plot").lines) <= 78  # type: ignore[attr-defined]
-        await pilot.press("ctrl+r")
-        await settle(pilot)
+        assert max(line.cell_length for line in app.screen.query_one(DecisionPlot).lines) <= 78
+        await press_keys(pilot, "ctrl+r")
         assert "No decision is kept yet" in shown(app)
-        await pilot.press("f6", "down", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "f6", "down", "enter")
         await settle(pilot)
         assert "the best by speed" in shown(app)
-        await pilot.press("f7")
-        await settle(pilot)
+        await press_keys(pilot, "f7")
         assert isinstance(app.screen, ExportDialog)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert "Nothing meets" in documents.written[0][1]
-        await pilot.press("ctrl+r")
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+r")
+        await press_keys(pilot, "enter")
         await pilot.press("f9")
         assert "earlier decision" in shown(app)
         await pilot.press("escape", "ctrl+c")

@@ -12,7 +12,8 @@ from textual.pilot import Pilot
 
 from tests.lab.evals.fake_tools import FakeEvalTools
 from tests.lab.evals.test_run import model
-from tests.ui.fakes import FakeClock, app_on, settle, until
+from tests.ui.drive import app_on, press_keys, settle, until
+from tests.ui.fakes import FakeClock
 from workbench.core.chat import Message
 from workbench.core.errors import EvalError
 from workbench.core.parameters import LoadSettings, Sampling
@@ -56,8 +57,7 @@ async def evals_on(
     app = app_on(host, clock, "a", **services)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
-        await pilot.press("f11")
-        await settle(pilot)
+        await press_keys(pilot, "f11")
         yield app, pilot
 
 
@@ -75,18 +75,15 @@ def seen(app: WorkbenchApp) -> str:
 
 async def choose_pack(app: WorkbenchApp, pilot: Pilot[None], path: Path, text: str = PACK) -> None:
     path.write_text(text)
-    await pilot.press("ctrl+l")
-    await settle(pilot)
+    await press_keys(pilot, "ctrl+l")
     assert isinstance(app.screen, ChooseDialog)
     app.screen.dismiss(str(path))
     await until(pilot, lambda: "Mine" in seen(app))
 
 
 async def add(pilot: Pilot[None], name: str) -> None:
-    await pilot.press("ctrl+o")
-    await settle(pilot)
-    await pilot.press(*name, "enter")
-    await settle(pilot)
+    await press_keys(pilot, "ctrl+o")
+    await press_keys(pilot, *name, "enter")
 
 
 async def test_an_evaluation_from_the_pack_to_the_export(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
@@ -107,19 +104,14 @@ async def test_an_evaluation_from_the_pack_to_the_export(host: ScriptedHost, clo
         assert "✓ ✗ sea" in text
         assert '"blue" is not' in text
         assert "It is green [bold]." in text
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert isinstance(app.screen, TextDialog)
-        await pilot.press("escape", "f7")
-        await settle(pilot)
-        await pilot.press("escape", "ctrl+r")
-        await settle(pilot)
+        await press_keys(pilot, "escape", "f7")
+        await press_keys(pilot, "escape", "ctrl+r")
         assert isinstance(app.screen, ChooseDialog)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert ", kept." in seen(app)
-        await pilot.press("delete", "f6", "down", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "delete", "f6", "down", "enter")
         assert "3 samples each" in seen(app)
 
 
@@ -131,8 +123,7 @@ async def test_a_broken_pack_asks_and_a_narrow_screen_fits(
     async with evals_on(host, clock, size=(80, 24), evals=tools) as (app, pilot):
         await choose_pack(app, pilot, tmp_path / "m.toml", PACK + '[[cases]]\nprompt = ""\n')
         assert "1 case is broken: line 10" in seen(app)
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert isinstance(app.screen, ConfirmDialog)
         await pilot.press("enter")
         await until(pilot, lambda: "The disk is full" in seen(app))
@@ -147,11 +138,9 @@ async def test_a_blind_test_on_the_screen(host: ScriptedHost, clock: FakeClock, 
         assert "two models" in seen(app)
         await choose_pack(app, pilot, tmp_path / "mine.toml")
         await add(pilot, "b")
-        await pilot.press("ctrl+b")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+b")
         # The second offer is a preference.
-        await pilot.press("down", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "down", "enter")
         screen = app.screen
         assert isinstance(screen, BlindScreen)
         await until(pilot, lambda: screen._test.next is not None)
@@ -161,23 +150,19 @@ async def test_a_blind_test_on_the_screen(host: ScriptedHost, clock: FakeClock, 
         assert "It is" in shown
         await pilot.press("1", "0")
         assert len(tools.blind_runs.records[0].voted) == 2
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         result = " ".join(line.plain for line in screen.head.lines)
         assert "Stopped after 2 of 12 trials." in result
         assert "smol A" in result
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert isinstance(app.screen, EvalScreen)
 
 
 async def test_the_same_model_twice_is_refused_in_a_blind_test(host: ScriptedHost, clock: FakeClock) -> None:
     async with evals_on(host, clock) as (app, pilot):
         await add(pilot, "a")
-        await pilot.press("ctrl+b")
-        await settle(pilot)
-        await pilot.press(*"Why", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+b")
+        await press_keys(pilot, *"Why", "enter")
         screen = app.screen
         assert isinstance(screen, BlindScreen)
         await until(pilot, lambda: bool(screen._problem))
@@ -193,8 +178,7 @@ async def test_a_blind_test_is_left_while_it_generates(
         await choose_pack(app, pilot, tmp_path / "mine.toml")
         await add(pilot, "b")
         clock.hold_after(5)
-        await pilot.press("ctrl+b")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+b")
         await pilot.press("enter")
         await until(pilot, lambda: clock.budget == 0 and isinstance(app.screen, BlindScreen) and app.screen.state.lines)
         assert isinstance(app.screen, BlindScreen)

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.lab.quality.fake_logits import FakeHost
-from tests.ui.fakes import FakeAdviser, FakeClock, app_on, settle, shown, turns, until
+from tests.ui.drive import press_keys, settle, shown, started, turns, until
+from tests.ui.fakes import FakeAdviser, FakeClock
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Capabilities, Request
@@ -39,15 +40,11 @@ def host(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> ScriptedHost:
 
 async def test_an_answer_is_looked_at_and_goes_on_from_an_alternative(host: ScriptedHost, clock: FakeClock) -> None:
     logits = FakeHost()
-    app = app_on(host, clock, "0", logits=lambda: logits)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+    async with started(host, clock, "0", logits=lambda: logits, size=(80, 24)) as (app, pilot):
+        await press_keys(pilot, *"why", "enter")
         host.opened[0].capabilities = Capabilities(score=True)
         next(turn for turn in app.query(TurnLines) if turn.text == ANSWER).focus()
-        await pilot.press("L")
-        await settle(pilot)
+        await press_keys(pilot, "L")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, LensScreen) and "mean KLD" in shown(app))
         await settle(pilot)
@@ -68,8 +65,7 @@ async def test_an_answer_is_looked_at_and_goes_on_from_an_alternative(host: Scri
         assert screen.text.place == before
         for _ in range(10):
             # Tokens that are only a part of a character are refused.
-            await pilot.press("enter")
-            await settle(pilot)
+            await press_keys(pilot, "enter")
             if app.screen is not screen:
                 break
             assert "part of a character" in shown(app)
@@ -84,14 +80,10 @@ async def test_an_answer_is_looked_at_and_goes_on_from_an_alternative(host: Scri
 async def test_a_server_has_no_lens(clock: FakeClock) -> None:
     entry = ModelEntry("tiny", "tiny", "Q4_0", "/m/tiny.gguf")
     host = ScriptedHost([ScriptedModel(entry, (Script.of(ANSWER),))], clock=clock, sleep=clock.sleep)
-    app = app_on(host, clock, "tiny", logits=FakeHost)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+    async with started(host, clock, "tiny", logits=FakeHost, size=(80, 24)) as (app, pilot):
+        await press_keys(pilot, *"why", "enter")
         next(turn for turn in app.query(TurnLines) if turn.text == ANSWER).focus()
-        await pilot.press("L")
-        await settle(pilot)
+        await press_keys(pilot, "L")
         assert "The lens needs a model file" in shown(app)
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ui.fakes import HOST, FakeAlarms, FakeClock, FakeTelemetry, app_on, settle, shown
+from tests.ui.drive import app_on, press_keys, settle, shown
+from tests.ui.fakes import HOST, FakeAlarms, FakeClock, FakeTelemetry
 from workbench.core.logbook import LogBook
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
@@ -181,8 +182,7 @@ async def test_a_race_shows_the_meters(host: ScriptedHost, clock: FakeClock, siz
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         assert "12.0/24.0 GiB" in shown(app)
-        await pilot.press("f3")
-        await settle(pilot)
+        await press_keys(pilot, "f3")
         assert "vram 12.0/24.0 GiB" in shown(app)
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.ui.fakes import HOST, FakeAlarms, FakeClock, FakeTelemetry, app_on, settle, shown, until
+from tests.ui.drive import app_on, press_keys, settle, shown, started, until
+from tests.ui.fakes import HOST, FakeAlarms, FakeClock, FakeTelemetry
 from workbench.core.logbook import LogBook
 from workbench.core.telemetry import (
     Alarm,
@@ -172,26 +173,21 @@ async def test_an_alarm_is_told_marked_shown_with_its_hint_and_put_off(
         telemetry.show(sample())
         await until(pilot, lambda: "The card is too hot." in shown(app))
         assert shown(app).count("▲") == 2
-        await pilot.press("f10")
-        await settle(pilot)
+        await press_keys(pilot, "f10")
         assert "See to its air." in shown(app)
         assert "RTX 4090" in shown(app)
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert "The card is too hot." not in shown(app)
         assert "▲" in shown(app)
 
 
 async def test_escape_puts_an_alarm_off(host: ScriptedHost, clock: FakeClock) -> None:
     telemetry, alarms = FakeTelemetry(), FakeAlarms()
-    app = app_on(host, clock, telemetry=telemetry, alarms=alarms)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, telemetry=telemetry, alarms=alarms) as (app, pilot):
         alarms.ring(HOT)
         telemetry.show()
         await until(pilot, lambda: "The card is too hot." in shown(app))
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert "The card is too hot." not in shown(app)
         assert "▲ 1 alarm F10" in shown(app)
 
@@ -232,9 +228,7 @@ async def test_of_several_alarms_the_newest_is_told_and_how_many_more_there_are(
 
 async def test_an_information_does_not_hide_an_active_warning(host: ScriptedHost, clock: FakeClock) -> None:
     telemetry, alarms = FakeTelemetry(), FakeAlarms()
-    app = app_on(host, clock, telemetry=telemetry, alarms=alarms)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, telemetry=telemetry, alarms=alarms) as (app, pilot):
         alarms.ring(HOT, OLD)
         telemetry.show()
         await until(pilot, lambda: "Quadro 600" in shown(app))
@@ -259,14 +253,12 @@ async def test_an_alarm_is_shown_on_other_screens_too(host: ScriptedHost, clock:
     app = app_on(host, clock, telemetry=telemetry, alarms=alarms)
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await settle(pilot)
-        await pilot.press("f3")
-        await settle(pilot)
+        await press_keys(pilot, "f3")
         alarms.ring(HOT, OLD)
         telemetry.show()
         await until(pilot, lambda: "▲ 2 alarms" in shown(app))
         assert sorted(note.severity for note in app._notifications) == ["information", "warning"]
-        await pilot.press("f2")
-        await settle(pilot)
+        await press_keys(pilot, "f2")
         assert "Quadro 600" in shown(app)
 
 
@@ -278,9 +270,7 @@ async def test_the_devices_are_asked_for_once_and_only_beside_a_gpu(host: Script
         asked.append(threading.current_thread())
         return (ComputeDevice("CPU", description="EPYC"),)
 
-    app = app_on(host, clock, telemetry=telemetry, find_devices=find)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, telemetry=telemetry, find_devices=find) as (app, pilot):
         telemetry.show()
         await until(pilot, lambda: not app.monitor.look())
         assert asked == []
@@ -289,8 +279,7 @@ async def test_the_devices_are_asked_for_once_and_only_beside_a_gpu(host: Script
         assert asked[0] is not threading.main_thread()
         telemetry.show(sample())
         await until(pilot, lambda: app.workspace.machine.view.devices)
-        await pilot.press("f10")
-        await settle(pilot)
+        await press_keys(pilot, "f10")
         assert "EPYC" in shown(app)
         assert len(asked) == 1
 

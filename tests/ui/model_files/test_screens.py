@@ -16,7 +16,8 @@ from textual.widgets import Input
 
 from tests.gguf.conftest import write_model
 from tests.gguf_files import finish
-from tests.ui.fakes import FakeClock, FakeFiles, app_on, settle
+from tests.ui.drive import app_on, press_keys, settle, started
+from tests.ui.fakes import FakeClock, FakeFiles
 from workbench.core.models import ModelEntry
 from workbench.engine.files import report
 from workbench.engine.scripted import ScriptedHost
@@ -83,32 +84,26 @@ async def test_every_page_of_the_demo_model(opened, demo_path, size):
     async with opened(lambda services: inspect_screen(services, entry(demo_path)), size) as (pilot, screen):
         wanted = ("nothing unusual", "general.architecture", "token_embd", "BYTES BY", "CONVERSATION", "TOKENIZER")
         for number, text in enumerate(wanted, start=1):
-            await pilot.press(str(number))
-            await settle(pilot)
+            await press_keys(pilot, str(number))
             assert text in visible_text(screen.rows)
-        await pilot.press("tab")
-        await settle(pilot)
+        await press_keys(pilot, "tab")
         assert "nothing unusual" in visible_text(screen.rows)
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert pilot.app.screen is pilot.app.chat
 
 
 async def test_searching_and_sorting_tensors(opened, demo_path):
     async with opened(lambda services: inspect_screen(services, entry(demo_path))) as (pilot, screen):
-        await pilot.press("3", "slash", *"ffn_up q4_1")
-        await settle(pilot)
+        await press_keys(pilot, "3", "slash", *"ffn_up q4_1")
         assert screen.rows.count == 30
         assert "30 of 272 tensors" in str(screen.state.content)
         # Enter leaves the words and goes to the rows.
         await pilot.press("enter", "s", "down")
         assert screen.rows.cursor == 1
         assert "blk.1.ffn_up.weight" in visible_text(screen.rows).split("\n")[2]
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert isinstance(pilot.app.screen, ValueDialog)
-        await pilot.press("escape", "escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape", "escape")
         assert screen.rows.count == 272
         assert not screen.search.has_class("-open")
         await pilot.press("s", "s", "s")
@@ -121,29 +116,24 @@ async def test_searching_and_sorting_tensors(opened, demo_path):
 
 async def test_a_search_that_finds_nothing(opened, demo_path):
     async with opened(lambda services: inspect_screen(services, entry(demo_path))) as (pilot, screen):
-        await pilot.press("2", "slash", *"zzz")
-        await settle(pilot)
+        await press_keys(pilot, "2", "slash", *"zzz")
         assert "Nothing matches" in visible_text(screen.rows)
-        await pilot.press("enter", "enter", "s", "escape")
-        await settle(pilot)
+        await press_keys(pilot, "enter", "enter", "s", "escape")
         assert screen.rows.count > 30
 
 
 async def test_a_whole_array(opened, demo_path):
     async with opened(lambda services: inspect_screen(services, entry(demo_path))) as (pilot, screen):
-        await pilot.press("2", "slash", *"ggml.tokens", "enter", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "2", "slash", *"ggml.tokens", "enter", "enter")
         dialog = pilot.app.screen
         assert isinstance(dialog, ArrayDialog)
         assert dialog.rows.count == 49_152
         assert "<|endoftext|>" in visible_text(dialog.rows)
         await pilot.press("pagedown", "down")
         assert "<|endoftext|>" not in visible_text(dialog.rows)
-        await pilot.press(*"ġhello")
-        await settle(pilot)
+        await press_keys(pilot, *"ġhello")
         assert dialog.rows.count == 2
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert pilot.app.screen is screen
 
 
@@ -154,18 +144,14 @@ async def test_a_file_that_is_odd_and_hostile(opened, odd_model, size):
         assert first.index("It cannot be opened") < first.index("does not compile")
         assert "The file was converted wrongly" in first
         for key in "123456":
-            await pilot.press(key)
-            await settle(pilot)
+            await press_keys(pilot, key)
             text = visible_text(screen.rows)
             assert not {"\x1b", "\u202e"} & set(text)
-        await pilot.press("3", "end")
-        await settle(pilot)
+        await press_keys(pilot, "3", "end")
         assert screen.rows.cursor == 1499
-        await pilot.press("2", "down", "down", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "2", "down", "down", "enter")
         assert isinstance(pilot.app.screen, ValueDialog)
-        await pilot.press("end", "escape")
-        await settle(pilot)
+        await press_keys(pilot, "end", "escape")
         assert pilot.app.screen is screen
 
 
@@ -182,8 +168,7 @@ async def test_a_file_that_cannot_be_read(opened, demo_path, tmp_path, kind):
     async with opened(lambda services: inspect_screen(services, model)) as (pilot, screen):
         said = {"truncated": "incomplete", "random": "not a GGUF", "missing": "no such file", "no file": "no file"}
         assert said[kind] in visible_text(screen.rows)
-        await pilot.press("1", "tab", "slash", "s", "S", "y", "enter", "escape")
-        await settle(pilot)
+        await press_keys(pilot, "1", "tab", "slash", "s", "S", "y", "enter", "escape")
         assert pilot.app.screen is pilot.app.chat
 
 
@@ -217,8 +202,7 @@ async def test_resizing_keeps_the_page_and_the_row(opened, demo_path):
         await pilot.resize_terminal(120, 36)
         await settle(pilot)
         assert screen.rows.cursor == 50
-        await pilot.press("2", "3")
-        await settle(pilot)
+        await press_keys(pilot, "2", "3")
         assert screen.rows.cursor == 50
 
 
@@ -232,16 +216,11 @@ async def test_sections_can_be_clicked(opened, demo_path):
 
 
 async def test_the_open_model_from_the_palette(host, clock):
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+p", *"inspect the model")
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
+        await press_keys(pilot, "ctrl+p", *"inspect the model")
+        await press_keys(pilot, "enter")
         assert isinstance(app.screen, PagesScreen)
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert isinstance(app.screen.focused, type(app.chat.prompt))
 
 
@@ -251,14 +230,11 @@ async def test_comparing_two(opened, demo_path, tmp_path):
         text = visible_text(screen.rows)
         assert "They are different base models" in text
         assert "TENSOR TYPES, FROM A TO B" in text
-        await pilot.press("2", "s", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "2", "s", "enter")
         assert isinstance(pilot.app.screen, ValueDialog)
-        await pilot.press("escape", "3")
-        await settle(pilot)
+        await press_keys(pilot, "escape", "3")
         assert "general.name" in visible_text(screen.rows)
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert pilot.app.screen is pilot.app.chat
 
 
@@ -267,8 +243,7 @@ async def test_comparing_a_file_with_itself(opened, demo_path):
     async with opened(lambda services: compare_screen(services, model, model), (80, 24)) as (pilot, screen):
         text = visible_text(screen.rows)
         assert "Both are the same file" in text
-        await pilot.press("2", "enter", "s", "3")
-        await settle(pilot)
+        await press_keys(pilot, "2", "enter", "s", "3")
         assert "Nothing matches" in visible_text(screen.rows)
 
 

@@ -11,7 +11,8 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input, Label
 
-from tests.ui.fakes import ANSWER, FakeClock, FakeLoads, app_on, models, settle, shown, until
+from tests.ui.drive import app_on, settle, shown, until
+from tests.ui.fakes import ANSWER, FakeClock, FakeLoads, models
 from tests.ui.library_fakes import FakeCatalog, NamedFiles, library
 from workbench.core.config import Config
 from workbench.core.errors import EngineError

@@ -6,7 +6,8 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from tests.ui.fakes import FakeClock, FakePrompts, FakeStore, app_on, models, settle, shown
+from tests.ui.drive import app_on, press_keys, settle, shown, started
+from tests.ui.fakes import FakeClock, FakePrompts, FakeStore, models
 from workbench.core.config import Config
 from workbench.core.models import ModelEntry
 from workbench.core.prompt_text import PromptText
@@ -44,8 +45,7 @@ async def test_a_paste_is_a_chip_and_sent_whole(host: ScriptedHost, clock: FakeC
     async with app.run_test(size=size) as pilot:
         prompt = await pasted_between(pilot)
         assert prompt.text == f"ab {CHIP} yz"
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert host.opened[0].requests[0].messages[-1].content == f"ab {LONG} yz"
         assert MARK in shown(app)
         assert "line 20" not in shown(app)
@@ -63,8 +63,7 @@ async def test_a_click_opens_what_is_folded(host: ScriptedHost, clock: FakeClock
         await pilot.click(prompt, offset=(2 + 3 + 5, 1))
         await pilot.pause()
         assert prompt.text == f"ab {LONG} yz"
-        await pilot.press("ctrl+z", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+z", "enter")
         turn = app.screen.query_one(UserTurn)
         row = next(number for number, line in enumerate(turn.lines) if line.plain.startswith(MARK))
         await pilot.click(turn, offset=(6, row))
@@ -183,9 +182,7 @@ async def test_what_is_copied_or_cut_is_the_paste(host: ScriptedHost, clock: Fak
 
 
 async def test_a_paste_takes_the_place_of_what_is_selected(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await pilot.press(*"one two")
         app.chat.prompt.select_all()
         await paste(pilot, "short")
@@ -198,8 +195,7 @@ async def test_the_earlier_text_has_its_chips(host: ScriptedHost, clock: FakeClo
     app = app_on(host, clock)
     async with app.run_test(size=(120, 36)) as pilot:
         prompt = await pasted_between(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         await pilot.press("up")
         assert prompt.text == f"ab {CHIP} yz"
         assert prompt.full_text == f"ab {LONG} yz"
@@ -211,28 +207,22 @@ async def test_another_branch_is_folded_where_it_was(host: ScriptedHost, clock: 
     app: WorkbenchApp = app_on(host, clock, store=FakeStore())
     async with app.run_test(size=(120, 36)) as pilot:
         await pasted_between(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         await app.chat.transcript.show_tree(app.workspace.conversation.tree, {}, show_thoughts=True)
         await settle(pilot)
         assert MARK in shown(app)
 
 
 async def test_a_race_takes_pastes_too(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, config=Config())
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("f3")
-        await settle(pilot)
+    async with started(host, clock, config=Config()) as (app, pilot):
+        await press_keys(pilot, "f3")
         prompt = await pasted_between(pilot)
         assert prompt.full_text == f"ab {LONG} yz"
         assert prompt is not app.chat.prompt
 
 
 async def test_the_prompt_grows_to_a_third_of_the_screen(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await pilot.press(*["x", "ctrl+j"] * 20)
         assert app.chat.prompt.size.height + 2 <= 36 // 3
         await pilot.resize_terminal(80, 24)
@@ -242,9 +232,7 @@ async def test_the_prompt_grows_to_a_third_of_the_screen(host: ScriptedHost, clo
 
 
 async def test_a_paste_of_lines_can_be_undone(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await pilot.press(*"ab")
         await paste(pilot, "one\ntwo\nthree\n")
         await pilot.press("ctrl+z")
@@ -254,25 +242,19 @@ async def test_a_paste_of_lines_can_be_undone(host: ScriptedHost, clock: FakeClo
 
 
 async def test_a_command_gets_the_paste_in_full(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await pilot.press(*"/set system ")
         await paste(pilot, LONG)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert app.workspace.conversation.system == LONG
         assert app.chat.prompt.text == ""
 
 
 async def test_slashes_that_a_paste_begins_with_are_no_command(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (_app, pilot):
         code = f"// {LONG}"
         await paste(pilot, code)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert host.opened[0].requests[0].messages[-1].content == code
 
 
@@ -281,14 +263,12 @@ async def test_a_message_that_comes_back_is_what_was_typed(make_host: MakeHost, 
     app = app_on(make_host([ScriptedModel(ModelEntry("tiny", "tiny", "Q4_0"), (script,))]), clock, "tiny")
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        await pilot.press(*"//etc", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *"//etc", "enter")
         assert app.chat.prompt.text == "//etc"
         await pilot.press("ctrl+u")
         await paste(pilot, f"// {LONG}")
         folded = app.chat.prompt.text
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert app.chat.prompt.text == folded
 
 
@@ -299,8 +279,7 @@ async def test_a_paste_is_a_chip_again_in_the_next_session(
     app = app_on(host, clock, prompts=prompts)
     async with app.run_test(size=(120, 36)) as pilot:
         await pasted_between(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         await paste(pilot, LONG + "\nmore")
         app.chat.input.keep_draft()
         await settle(pilot)
@@ -321,7 +300,5 @@ async def test_a_paste_is_a_chip_again_in_the_next_session(
 
 async def test_a_draft_that_is_too_long_for_the_history_has_its_chips(host: ScriptedHost, clock: FakeClock) -> None:
     lost = PromptText(f"{LONG}, please", ((0, len(LONG)),))
-    app = app_on(host, clock, prompts=FakePrompts(lost=[lost]))
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, prompts=FakePrompts(lost=[lost])) as (app, _pilot):
         assert app.chat.prompt.text == f"{CHIP}, please"

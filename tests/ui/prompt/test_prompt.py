@@ -7,7 +7,8 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from tests.ui.fakes import ANSWER, FakeClock, FakePrompts, FakeStore, app_on, settle, shown, turns, until
+from tests.ui.drive import app_on, press_keys, settle, shown, started, turns, until
+from tests.ui.fakes import ANSWER, FakeClock, FakePrompts, FakeStore
 from workbench.core.errors import DiskFullError
 from workbench.core.prompt_text import PromptText
 from workbench.engine.scripted import ScriptedHost
@@ -27,8 +28,7 @@ async def burst(app: WorkbenchApp, pilot: Pilot[None], text: str) -> None:
 
 async def command(app: WorkbenchApp, pilot: Pilot[None], text: str) -> None:
     app.chat.prompt.show_text(text)
-    await pilot.press("enter")
-    await settle(pilot)
+    await press_keys(pilot, "enter")
 
 
 @pytest.mark.parametrize(
@@ -38,18 +38,14 @@ async def command(app: WorkbenchApp, pilot: Pilot[None], text: str) -> None:
 async def test_keys_are_taken_in_the_order_in_which_they_were_typed(
     host: ScriptedHost, clock: FakeClock, typed: str, text: str
 ) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await burst(app, pilot, typed)
         assert app.chat.prompt.text == text
 
 
 async def test_a_parameter_is_set_and_the_text_taken(host: ScriptedHost, clock: FakeClock) -> None:
     prompts = FakePrompts()
-    app = app_on(host, clock, prompts=prompts)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, prompts=prompts) as (app, pilot):
         await burst(app, pilot, "/set parameter temperature 0.25\n")
         assert app.workspace.conversation.sampling.temperature == 0.25
         assert "temperature is 0.25" in shown(app)
@@ -87,9 +83,7 @@ async def test_a_parameter_is_set_and_the_text_taken(host: ScriptedHost, clock: 
 async def test_what_cannot_be_done_is_said_and_the_text_stays(
     host: ScriptedHost, clock: FakeClock, text: str, said: str
 ) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(160, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, size=(160, 36)) as (app, pilot):
         await command(app, pilot, text)
         assert said in shown(app)
         assert app.chat.prompt.text == text
@@ -110,9 +104,7 @@ async def test_what_cannot_be_done_is_said_and_the_text_stays(
 async def test_a_command_shows_its_answer_in_a_dialog(
     host: ScriptedHost, clock: FakeClock, what: str, said: str
 ) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await command(app, pilot, what)
         dialog = app.screen
         assert isinstance(dialog, ValueDialog)
@@ -123,9 +115,7 @@ async def test_a_command_shows_its_answer_in_a_dialog(
 
 async def test_models_and_conversations_are_swapped_by_command(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
-    app = app_on(host, clock, store=store, export_folder=Path("/exports"))
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, store=store, export_folder=Path("/exports")) as (app, pilot):
         await command(app, pilot, "//etc is what?")
         assert turns(app) == ["/etc is what?", ANSWER]
         await command(app, pilot, "/load smol:Q8_0")
@@ -138,9 +128,7 @@ async def test_models_and_conversations_are_swapped_by_command(host: ScriptedHos
 
 async def test_earlier_prompts_are_at_hand(host: ScriptedHost, clock: FakeClock) -> None:
     prompts = FakePrompts(["older", "newer"])
-    app = app_on(host, clock, prompts=prompts)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, prompts=prompts) as (app, pilot):
         await burst(app, pilot, "now")
         await pilot.press("up")
         assert app.chat.prompt.text == "newer"
@@ -148,8 +136,7 @@ async def test_earlier_prompts_are_at_hand(host: ScriptedHost, clock: FakeClock)
         assert app.chat.prompt.text == "older"
         await pilot.press("down", "down")
         assert app.chat.prompt.text == "now"
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert prompts.kept == ["now"]
 
 
@@ -157,9 +144,7 @@ async def test_what_was_being_typed_when_the_program_died_is_in_the_prompt(
     host: ScriptedHost, clock: FakeClock
 ) -> None:
     prompts = FakePrompts(lost=["older half", "half a quest"])
-    app = app_on(host, clock, prompts=prompts)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, prompts=prompts) as (app, pilot):
         assert app.chat.prompt.text == "half a quest"
         assert any("when the program ended" in note.message for note in app._notifications)
         assert prompts.kept == ["older half", "half a quest"]
@@ -193,8 +178,7 @@ async def test_the_text_can_be_written_in_an_editor(
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         await burst(app, pilot, "begun")
-        await pilot.press("ctrl+g")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+g")
         assert app.chat.prompt.text == text
 
 
@@ -203,21 +187,16 @@ async def test_an_editor_that_is_not_there_is_said(
     host: ScriptedHost, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
     monkeypatch.setenv("VISUAL", named)
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await burst(app, pilot, "begun")
-        await pilot.press("ctrl+g")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+g")
         assert app.chat.prompt.text == "begun"
         assert any("EDITOR" in note.message for note in app._notifications)
 
 
 async def test_the_command_that_ends_the_program_is_no_draft(host: ScriptedHost, clock: FakeClock) -> None:
     prompts = FakePrompts()
-    app = app_on(host, clock, prompts=prompts)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, prompts=prompts) as (app, pilot):
         await burst(app, pilot, "/bye")
         app.chat.input.keep_draft()
         await settle(pilot)
@@ -232,9 +211,7 @@ async def test_a_text_that_cannot_be_stored_stays_on_the_screen_and_that_is_said
 ) -> None:
     prompts = FakePrompts()
     prompts.error = DiskFullError("The text in the prompt is not stored: No space left on device.", "Free some space.")
-    app = app_on(host, clock, prompts=prompts)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, prompts=prompts) as (app, pilot):
         await burst(app, pilot, "begun")
         app.chat.input.keep_draft()
         await settle(pilot)

@@ -7,7 +7,8 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.ui.fakes import FakeClock, app_on, settle
+from tests.ui.drive import press_keys, settle, started
+from tests.ui.fakes import FakeClock
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.kit.graphemes import visible_character
 from workbench.ui.prompt.prompt import Prompt
@@ -44,30 +45,22 @@ async def type_keys(pilot: Pilot[None], text: str) -> None:
 
 @pytest.mark.parametrize("text", TYPED)
 async def test_what_is_typed_is_sent_as_it_is(text: str, host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (_app, pilot):
         await type_keys(pilot, text)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert host.opened[0].requests[0].messages[-1].content == text
 
 
 async def test_what_is_typed_into_other_fields_is_kept(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+o")
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
+        await press_keys(pilot, "ctrl+o")
         await type_keys(pilot, PERSIAN)
         assert app.screen.query_one(Input).value == PERSIAN
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b[", "\x7f", "\x9b", "\u202e", "\u2028", "\ud800", "\ufeff"])
 async def test_controls_are_not_typed(character: str, host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         app.post_message(Key("f24", character))
         await settle(pilot)
         assert app.chat.prompt.text == ""
@@ -75,9 +68,7 @@ async def test_controls_are_not_typed(character: str, host: ScriptedHost, clock:
 
 @pytest.mark.parametrize("visible", VISIBLE)
 async def test_a_key_passes_over_one_visible_character(visible: str, host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         prompt = app.screen.query_one(Prompt)
         prompt.show_text(f"x{visible}y")
         await pilot.press("left", "left")

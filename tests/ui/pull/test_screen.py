@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 from textual.pilot import Pilot
 
-from tests.ui.fakes import FakeClock, app_on, settle, shown, until
+from tests.ui.drive import press_keys, shown, started, until
+from tests.ui.fakes import FakeClock
 from tests.ui.pull.fakes import OFFERS, FakePullBook, FakePulls
 from workbench.core.pulls import PullProgress, PullRequest
 from workbench.engine.scripted import ScriptedHost
@@ -49,14 +50,10 @@ def registry(host: ScriptedHost, clock: FakeClock):
     @asynccontextmanager
     async def start(*left: PullRequest, screen: bool = True) -> AsyncIterator[Registry]:
         pulls, book = FakePulls(), FakePullBook(left)
-        app = app_on(host, clock, None, pulls=pulls, pull_book=book)
-        async with app.run_test(size=(80, 24)) as pilot:
-            await settle(pilot)
+        async with started(host, clock, None, pulls=pulls, pull_book=book, size=(80, 24)) as (app, pilot):
             if screen:
-                await pilot.press("f4")
-                await settle(pilot)
-                await pilot.press("D")
-                await settle(pilot)
+                await press_keys(pilot, "f4")
+                await press_keys(pilot, "D")
             yield Registry(pilot, app, pulls, book)
             await app.background.close()
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.lab.quality.test_job import TEXT, Tools
-from tests.ui.fakes import FakeClock, app_on, settle, until
+from tests.ui.drive import press_keys, settle, started, until
+from tests.ui.fakes import FakeClock
 from workbench.core.models import ModelEntry
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
@@ -32,24 +33,16 @@ async def test_a_measurement_from_the_keyboard(host: ScriptedHost, clock: FakeCl
     tools = Tools(tmp_path / "kept")
     text = tmp_path / "text.txt"
     text.write_text(TEXT * 4)
-    app = app_on(host, clock, "0", quality=tools, export_folder=tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("f11", "f11")
-        await settle(pilot)
+    async with started(host, clock, "0", quality=tools, export_folder=tmp_path, size=(80, 24)) as (app, pilot):
+        await press_keys(pilot, "f11", "f11")
         assert "reference tiny F16" in seen(app)
         await pilot.press("f9")
         assert "A candidate is missing" in seen(app)
-        await pilot.press("ctrl+o")
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
-        await pilot.press("ctrl+t")
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
-        await pilot.press("ctrl+l")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+o")
+        await press_keys(pilot, "enter")
+        await press_keys(pilot, "ctrl+t")
+        await press_keys(pilot, "enter")
+        await press_keys(pilot, "ctrl+l")
         assert isinstance(app.screen, ChooseDialog)
         app.screen.dismiss(str(text))
         await until(pilot, lambda: isinstance(app.screen, QualityScreen) and app.screen._setup.text)
@@ -71,19 +64,15 @@ async def test_a_measurement_from_the_keyboard(host: ScriptedHost, clock: FakeCl
         assert record.candidates[1].model.label.endswith("type_k=q8_0")
         await pilot.press("ctrl+b")
         await until(pilot, lambda: isinstance(app.screen, ChooseDialog))
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert record.id in str([line.plain for line in app.screen.rows._row(0, 0).split("\n")])
-        await pilot.press("escape", "f11")
-        await settle(pilot)
+        await press_keys(pilot, "escape", "f11")
         assert app.current_mode == "evals"
 
 
 async def test_escape_keeps_what_is_done(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
     tools = Tools(tmp_path / "kept", stop_after=1)
-    app = app_on(host, clock, "0", quality=tools)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "0", quality=tools) as (app, pilot):
         app.action_experiment("quality")
         await settle(pilot)
         screen = app.screen
@@ -97,8 +86,7 @@ async def test_escape_keeps_what_is_done(host: ScriptedHost, clock: FakeClock, t
         (record,) = screen._shown
         assert record.interrupted
         assert record.scored == record.scored_of_chunk
-        await pilot.press("f6", "down", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "f6", "down", "enter")
         assert "depth 4,096" in seen(app)
         await pilot.press("f9")
         await until(pilot, lambda: "one chunk needs 4,608" in seen(app))

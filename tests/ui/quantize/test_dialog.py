@@ -11,7 +11,8 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.gguf.conftest import write_model
-from tests.ui.fakes import FakeClock, FakeFiles, app_on, settle, shown, until
+from tests.ui.drive import app_on, press_keys, settle, shown, started, until
+from tests.ui.fakes import FakeClock, FakeFiles
 from tests.ui.quantize.test_queue import SlowFiles
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import DiskFullError, QuantizeError
@@ -93,17 +94,14 @@ async def test_from_the_choice_to_the_chat(program, model, monkeypatch, size):
         target = Path(model.path or "").with_name("Tiny-Q4_K_M.gguf")
         assert dialog.target.value == str(target)
         assert "are free there" in said(dialog)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert read_header(target).tensors
         assert sorted(path.name for path in target.parent.glob("*Tiny*")) == ["Tiny-F32.gguf", target.name]
         assert "Tiny Q4_K_M is ready" in shown(app)
-        await pilot.press("ctrl+s")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+s")
         assert isinstance(app.screen, JobsDialog)
         assert "bits per weight" in shown(app)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert app.screen is app.chat
         assert loaded == [(str(target), "Tiny Q4_K_M")]
         assert not app.screen.query(JobBar)
@@ -114,8 +112,7 @@ async def test_sizes_of_every_type_are_those_that_come_out(program, model):
         plans = dialog._choices.plans
         assert plans.keys() == QUANT_TYPES.keys()
         await choose(pilot, dialog, "Q6_K")
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         size = plans["Q6_K"].size
         assert size is not None
         path = Path(model.path or "").with_name("Tiny-Q6_K.gguf")
@@ -125,26 +122,22 @@ async def test_sizes_of_every_type_are_those_that_come_out(program, model):
 async def test_a_quantized_source_is_asked_for(program, model, tmp_path):
     async with program(model) as (pilot, dialog):
         await choose(pilot, dialog, "Q8_0")
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         q8 = entry(tmp_path / "Tiny-Q8_0.gguf", "Q8_0")
         dialog = await dialog_on(pilot, q8, model)
         # The better source comes first, whatever model is selected.
         assert dialog.source == model
-        await pilot.press("right")
-        await settle(pilot)
+        await press_keys(pilot, "right")
         assert dialog.source == q8
         assert "already quantized" in said(dialog)
         await choose(pilot, dialog, "Q4_0")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert pilot.app.screen is dialog
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert (tmp_path / "Tiny-Q4_0.gguf").is_file()
 
 
@@ -163,8 +156,7 @@ async def test_the_reason_of_a_refusal_is_shown(program, model, tmp_path, kind, 
         if target is not None:
             dialog.target.value = str(tmp_path / target) if target else ""
             await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert pilot.app.screen is dialog
         notices = [notice.message for notice in pilot.app._notifications]
         assert why in said(dialog) or any(why in notice for notice in notices)
@@ -178,8 +170,7 @@ async def test_a_disk_without_room(program, model):
 
     async with program(model, files=FullFiles()) as (pilot, dialog):
         assert "only 976.6 KiB are free there" in said(dialog)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert pilot.app.screen is dialog
 
 
@@ -190,8 +181,7 @@ async def test_a_folder_as_the_target_gets_the_conventional_name(program, model,
         dialog.target.value = str(folder)
         dialog.target.focus()
         await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert [path.name for path in folder.iterdir()] == ["Tiny-Q4_K_M.gguf"]
 
 
@@ -209,8 +199,7 @@ async def test_the_configured_folder_is_made(program, model, tmp_path):
     async with program(model, files=FakeFiles(quantize_folder=target.parent)) as (pilot, dialog):
         assert dialog.target.value == str(target)
         assert not target.parent.exists()
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert target.is_file()
 
 
@@ -223,8 +212,7 @@ async def test_an_importance_matrix_is_checked(program, model, tmp_path):
         assert "not an importance matrix" in said(dialog)
         # The sizes are those without it.
         assert dialog._choices.plans.keys() == QUANT_TYPES.keys()
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert pilot.app.screen is dialog
         dialog.imatrix.value = ""
         await until(pilot, lambda: not dialog._imatrix_problem)
@@ -237,8 +225,7 @@ async def test_a_matrix_that_was_just_typed_is_looked_at_first(program, model, t
         dialog.imatrix.value = str(tmp_path / "missing.dat")
         await pilot.pause()
         dialog.imatrix.focus()
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert pilot.app.screen is dialog
         assert "no such file" in said(dialog)
         assert made(pilot.app) == []
@@ -248,11 +235,9 @@ async def test_no_source_at_all(program, tmp_path):
     broken = ModelEntry("broken", "Broken", "Q4_0", str(tmp_path / "x.gguf"), problem="truncated")
     async with program(broken) as (pilot, dialog):
         assert "None of its files can be read" in shown(pilot.app)
-        await pilot.press("enter", "left", "right", "down")
-        await settle(pilot)
+        await press_keys(pilot, "enter", "left", "right", "down")
         assert pilot.app.screen is dialog
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert pilot.app.screen is pilot.app.chat
 
 
@@ -260,8 +245,7 @@ async def test_a_source_that_has_gone(program, model):
     Path(model.path or "").unlink()
     async with program(model) as (pilot, dialog):
         assert "no such file" in said(dialog)
-        await pilot.press("enter", "escape")
-        await settle(pilot)
+        await press_keys(pilot, "enter", "escape")
         assert pilot.app.screen is pilot.app.chat
 
 
@@ -285,9 +269,7 @@ async def planned(pilot: Pilot[None], model: ModelEntry) -> QuantizeDialog:
 
 async def test_the_job_continues_on_every_screen(host, clock, model):
     files = Held()
-    app = app_on(host, clock, files=files)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, files=files) as (app, pilot):
         await begin(pilot, await planned(pilot, model), files, "Q8_0")
         await begin(pilot, await planned(pilot, model), files, "Q6_K")
         await until(pilot, lambda: made(app) == ["running", "waiting"])
@@ -318,24 +300,19 @@ async def test_what_is_ready_is_loaded_from_any_screen(host, clock, model, monke
     loaded = []
     files = Held()
     files.go_on.set()
-    app = app_on(host, clock, None, files=files)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, None, files=files) as (app, pilot):
         monkeypatch.setattr(app.chat.loader, "load", lambda ref, label: loaded.append(label))
         await begin(pilot, await planned(pilot, model), files, "Q8_0")
         app.push_screen(inspect_screen(app.services, model))
         await settle(pilot)
-        await pilot.press("ctrl+s", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+s", "enter")
         assert loaded == ["Tiny Q8_0"]
         assert app.screen is app.chat
 
 
 async def test_stopping_in_the_list(host, clock, model):
     files = Held()
-    app = app_on(host, clock, None, files=files)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, None, files=files, size=(80, 24)) as (app, pilot):
         await begin(pilot, await planned(pilot, model), files, "Q8_0")
         await begin(pilot, await planned(pilot, model), files, "Q6_K")
         await pilot.press("ctrl+s")
@@ -348,12 +325,10 @@ async def test_stopping_in_the_list(host, clock, model):
         await until(pilot, lambda: made(app) == ["stopped", "running"])
         await pilot.press("down", "x")
         await until(pilot, lambda: made(app) == ["stopped", "stopped"])
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert made(app) == []
         assert not app.screen.query(JobBar)
-        await pilot.press("ctrl+s")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+s")
         await pilot.press("x", "enter", "escape")
 
 
@@ -361,22 +336,17 @@ async def test_a_failure_is_reported(host, clock, model):
     files = Held()
     files.error = DiskFullError("/m: 105 MB are needed there, and 3 MB are free.", "Make room.")
     files.go_on.set()
-    app = app_on(host, clock, None, files=files)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, None, files=files) as (app, pilot):
         await begin(pilot, await planned(pilot, model), files, "Q8_0")
         await settle(pilot)
         assert "Tiny Q8_0 failed: /m: 105 MB are needed" in shown(app)
-        await pilot.press("ctrl+s")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+s")
         assert "Make room." in shown(app)
 
 
 async def test_quitting_asks_first(host, clock, model):
     files = Held()
-    app = app_on(host, clock, None, files=files)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, None, files=files, size=(80, 24)) as (app, pilot):
         await begin(pilot, await planned(pilot, model), files, "Q8_0")
         await until(pilot, lambda: made(app) == ["running"])
         await pilot.press("ctrl+q")
@@ -452,11 +422,8 @@ async def test_the_library_is_searched_again(host, clock, model):
 
 
 async def test_the_open_model_from_the_palette(host, clock):
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+p", *"quantize the model")
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
+        await press_keys(pilot, "ctrl+p", *"quantize the model")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, QuantizeDialog))
         await settle(pilot)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,18 +15,8 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.ui.fakes import (
-    FakeAdviser,
-    FakeClock,
-    FakeDocuments,
-    FakeFiles,
-    FakeRaces,
-    FakeStore,
-    app_on,
-    settle,
-    turns,
-    until,
-)
+from tests.ui.drive import app_on, press_keys, settle, started, turns, until
+from tests.ui.fakes import FakeAdviser, FakeClock, FakeDocuments, FakeFiles, FakeRaces, FakeStore
 from workbench.core.errors import CancelledError, ModelLoadError, TargetError
 from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.recipe import Recipe
@@ -57,9 +48,9 @@ def entry(quant: str, size: int, name: str = "Sea-1B") -> ModelEntry:
     )
 
 
-def scripted(quant: str, size: int, **more: object) -> ScriptedModel:
+def scripted(quant: str, size: int, **more: Any) -> ScriptedModel:
     scripts = tuple(Script.of(text) for text in ("warm", ANSWERS.get(quant, "Other words."), NEXT))
-    return ScriptedModel(entry(quant, size), scripts, memory=MemoryUse(size, 0, 0), **more)  # type: ignore[arg-type]
+    return ScriptedModel(entry(quant, size), scripts, memory=MemoryUse(size, 0, 0), **more)
 
 
 @pytest.fixture
@@ -86,8 +77,7 @@ def labels(app: WorkbenchApp) -> list[str]:
 
 
 async def ask(pilot: Pilot[None], text: str) -> None:
-    await pilot.press(*text, "enter")
-    await settle(pilot)
+    await press_keys(pilot, *text, "enter")
 
 
 @asynccontextmanager
@@ -104,8 +94,7 @@ async def race_on(
     app = app_on(host, clock, model, **services)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
-        await pilot.press("f3")
-        await settle(pilot)
+        await press_keys(pilot, "f3")
         if question:
             await ask(pilot, question)
         yield app, pilot
@@ -170,8 +159,7 @@ async def test_escape_stops_all_lanes_and_what_was_written_stays(host: ScriptedH
 
 async def test_a_lane_that_cannot_be_opened_is_told_in_its_place(host: ScriptedHost, clock: FakeClock) -> None:
     async with race_on(host, clock, question="") as (app, pilot):
-        await pilot.press("ctrl+o", *"broken", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+o", *"broken", "enter")
         assert labels(app)[-1] == "Broken Q2_K"
         await ask(pilot, "why")
         states = [column.lane.state for column in race_of(app).query(LaneColumn)]
@@ -184,15 +172,11 @@ async def test_what_of_a_modelfile_is_not_honoured_stands_above_its_lane_once(
     note = "PARSER qwen3 is ignored: the answer is shown as the model writes it."
     plain, other = scripted("F16", 300), scripted("Q4_K_M", 100)
     described = replace(other, entry=replace(other.entry, recipe=Recipe(notes=(note,))), warnings=(note,))
-    app = app_on(make_host([plain, described]), clock, "Sea-1B:F16")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("f3")
-        await settle(pilot)
+    async with started(make_host([plain, described]), clock, "Sea-1B:F16") as (app, pilot):
+        await press_keys(pilot, "f3")
         await until(pilot, lambda: f"▲ {note}" in seen(app))
         for question in ("why", "and"):
-            await pilot.press(*question, "enter")
-            await settle(pilot)
+            await press_keys(pilot, *question, "enter")
             first, second = (column.text for column in race_of(app).query(LaneColumn))
             assert "▲" not in "".join(line.plain for line in first.lines)
             text = " ".join(line.plain.strip() for line in second.lines)
@@ -202,12 +186,10 @@ async def test_what_of_a_modelfile_is_not_honoured_stands_above_its_lane_once(
 
 async def test_a_lane_is_removed_swapped_and_stopped_by_its_own_keys(host: ScriptedHost, clock: FakeClock) -> None:
     async with race_on(host, clock) as (app, pilot):
-        await pilot.press("tab", "x", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "tab", "x", "enter")
         assert len(labels(app)) == 2
         race_of(app).query(LaneColumn).first().scroll.focus()
-        await pilot.press("o")
-        await settle(pilot)
+        await press_keys(pilot, "o")
         assert isinstance(app.screen, ModelPicker)
         await ask(pilot, "q4")
         assert labels(app)[0] == "Sea-1B Q4_K_M"
@@ -217,22 +199,18 @@ async def test_a_lane_is_removed_swapped_and_stopped_by_its_own_keys(host: Scrip
 async def test_a_lane_with_settings_of_its_own(host: ScriptedHost, clock: FakeClock) -> None:
     async with race_on(host, clock) as (app, pilot):
         list(race_of(app).query(LaneColumn))[1].scroll.focus()
-        await pilot.press("e")
-        await settle(pilot)
+        await press_keys(pilot, "e")
         app.screen.query_one("#field-temperature Input", Input).value = "1.5"
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert labels(app) == ["Sea-1B F16", "Sea-1B Q8_0", "Sea-1B Q4_K_M"]
         assert "temperature=1.5" in seen(app)
         assert host.opened[-1].requests[-1].sampling.temperature == 1.5
-        await pilot.press("f2", "f3", *"and", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "f2", "f3", *"and", "enter")
         heat = {e.info.model.quant: e.requests[-1].sampling.temperature for e in host.opened[1:] if not e.closed}
         assert heat == {"F16": 0.0, "Q8_0": 1.5, "Q4_K_M": 0.0}
         count = len(host.opened)
         list(race_of(app).query(LaneColumn))[1].scroll.focus()
-        await pilot.press("e", "escape")
-        await settle(pilot)
+        await press_keys(pilot, "e", "escape")
         assert len(host.opened) == count
 
 
@@ -284,8 +262,7 @@ async def test_from_one_model_to_three_lanes_that_answer_with_two_keys_and_a_que
         assert "Enter makes these" in text
         assert all(re.search(rf"{quant} +95.4 MiB +about \d+ s", text) for quant in ("F16", "Q8_0", "Q4_K_M")), text
         assert "quantized already" in text
-        await pilot.press("enter", "enter", *"why", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter", "enter", *"why", "enter")
         assert labels(app) == ["Sea-1B F16", "Sea-1B Q8_0", "Sea-1B Q4_K_M"]
         lanes = [column.lane for column in race_of(app).query(LaneColumn)]
         assert [lane.answers[0].outcome.message.content for lane in lanes] == list(ANSWERS.values())
@@ -301,8 +278,7 @@ async def test_while_models_are_made_a_question_waits_and_escape_gives_it_back(
         await pilot.press("enter", *"why", "enter")
         await until(pilot, lambda: race_of(app).query_one(RaceOffer).making)
         assert race_of(app).prompt.text == ""
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert race_of(app).prompt.text == "why"
         assert labels(app) == []
         assert "Enter makes these" in "\n".join(line.plain for line in race_of(app).query_one(RaceOffer).lines)
@@ -316,8 +292,7 @@ async def test_the_offer_says_why_nothing_can_be_made(one: ScriptedHost, clock: 
         await ask(pilot, "why")
         assert "only 1.0 KiB are f" in "\n".join(line.plain for line in race_of(app).query_one(RaceOffer).lines)
         assert race_of(app).prompt.text == "why"
-        await pilot.press("ctrl+o", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+o", "enter")
         assert labels(app) == ["Sea-1B Q4_1", "Sea-1B Q4_1"], "the open model is the first lane"
 
 
@@ -336,10 +311,8 @@ async def test_a_race_needs_two_lanes(host: ScriptedHost, clock: FakeClock) -> N
 
 async def test_no_fifth_lane(host: ScriptedHost, clock: FakeClock) -> None:
     async with race_on(host, clock, question="") as (app, pilot):
-        await pilot.press("ctrl+o", "enter")
-        await settle(pilot)
-        await pilot.press("ctrl+o")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+o", "enter")
+        await press_keys(pilot, "ctrl+o")
         assert len(labels(app)) == 4
         assert "4 lanes at most" in seen(app)
 
@@ -348,8 +321,7 @@ async def test_going_on_in_the_chat_with_a_lane(host: ScriptedHost, clock: FakeC
     store = FakeStore()
     async with race_on(host, clock, store=store) as (app, pilot):
         list(race_of(app).query(LaneColumn))[2].scroll.focus()
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert app.screen is app.chat
         assert turns(app)[:2] == ["why", ANSWERS["Q4_K_M"]]
         assert app.workspace.model is not None
@@ -366,19 +338,16 @@ async def test_leaving_with_a_lane_and_with_the_race(host: ScriptedHost, clock: 
         app,
         pilot,
     ):
-        await pilot.press("f7")
-        await settle(pilot)
+        await press_keys(pilot, "f7")
         assert "nothing to export" in seen(app)
         await ask(pilot, "why")
         race_of(app).query(LaneColumn).first().scroll.focus()
-        await pilot.press("m")
-        await settle(pilot)
+        await press_keys(pilot, "m")
         session, form, path = store.exports[0]
         assert form == "modelfile"
         assert path.suffix == ".modelfile"
         assert session.turns[1].message.content == ANSWERS["F16"]
-        await pilot.press("f7", "down", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "f7", "down", "enter")
         ((path, text),) = documents.written
         assert path.suffix == ".json"
         assert json.loads(text)["lanes"][0]["text"] == ANSWERS["F16"]
@@ -388,13 +357,11 @@ async def test_the_differences_are_gone_through(host: ScriptedHost, clock: FakeC
     async with race_on(host, clock) as (app, pilot):
         column = list(race_of(app).query(LaneColumn))[2]
         column.scroll.focus()
-        await pilot.press("w")
-        await settle(pilot)
+        await press_keys(pilot, "w")
         styles = {span.style for line in column.text.lines for span in line.spans}
         assert {"lane--added", "lane--missing"} <= styles
         assert column.text.differences
-        await pilot.press("n", "p", "w")
-        await settle(pilot)
+        await press_keys(pilot, "n", "p", "w")
         assert not any(span.style == "lane--added" for line in column.text.lines for span in line.spans)
 
 
@@ -406,8 +373,7 @@ async def test_on_a_narrow_screen_every_lane_is_gone_to_and_has_its_keys(host: S
             return [index for index, column in enumerate(columns) if column.display]
 
         async def press(*keys: str) -> list[int]:
-            await pilot.press(*keys)
-            await settle(pilot)
+            await press_keys(pilot, *keys)
             return shown()
 
         assert shown() == [0, 1]
@@ -448,11 +414,8 @@ async def test_a_new_question_scrolls_every_lane_to_it_and_another_width_hides_n
     long = " ".join(f"word{number}" for number in range(300))
     entries = [scripted("F16", 300), scripted("Q8_0", 200)]
     models = [replace(each, scripts=(Script.of("warm"), Script.of(long), Script.of(long))) for each in entries]
-    app = app_on(make_host(models), clock, "Sea-1B:F16")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("f3")
-        await settle(pilot)
+    async with started(make_host(models), clock, "Sea-1B:F16", size=(80, 24)) as (app, pilot):
+        await press_keys(pilot, "f3")
         await ask(pilot, "why")
         columns = list(race_of(app).query(LaneColumn))
         for column in columns:
@@ -468,15 +431,12 @@ async def test_a_new_question_scrolls_every_lane_to_it_and_another_width_hides_n
 
 async def test_an_earlier_race_is_opened(host: ScriptedHost, clock: FakeClock) -> None:
     async with race_on(host, clock, question="") as (app, pilot):
-        await pilot.press("ctrl+r")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+r")
         assert "No race is kept yet." in seen(app)
         await ask(pilot, "why")
-        await pilot.press("ctrl+r")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+r")
         assert isinstance(app.screen, ChooseDialog)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert isinstance(app.screen, TextDialog)
         rows = [app.screen.rows._row(index, 100).plain for index in range(app.screen.rows.count)]
         assert rows[0] == "› why"
@@ -493,13 +453,10 @@ async def test_what_does_not_fit_together_is_said(host: ScriptedHost, clock: Fak
 async def test_greedy_solo_and_a_new_race(host: ScriptedHost, clock: FakeClock) -> None:
     async with race_on(host, clock) as (app, pilot):
         assert host.opened[-1].requests[-1].sampling.temperature == 0.0
-        await pilot.press("f6", "down", "enter")
-        await settle(pilot)
-        await pilot.press("f6", "end", "up", "enter", "ctrl+t")
-        await settle(pilot)
+        await press_keys(pilot, "f6", "down", "enter")
+        await press_keys(pilot, "f6", "end", "up", "enter", "ctrl+t")
         assert "sampled, one seed for all · solo" in seen(app)
-        await pilot.press("ctrl+n")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+n")
         assert len(labels(app)) == 3
         assert "nobody owns" not in seen(app)
         assert all(engine.closed for engine in host.opened[1:])

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 from textual.widgets import Input, Label
 
-from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown, turns, until
+from tests.ui.drive import app_on, press_keys, settle, shown, started, turns, until
+from tests.ui.fakes import FakeClock, FakeStore
 from workbench.core.chat import Message
 from workbench.core.errors import SessionError
 from workbench.core.metrics import AnswerMetrics
@@ -51,67 +52,48 @@ def state(app: WorkbenchApp) -> str:
 
 
 async def test_a_session_is_opened(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
-    app = app_on(host, clock, store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+r")
-        await settle(pilot)
+    async with started(host, clock, store=store) as (app, pilot):
+        await press_keys(pilot, "ctrl+r")
         assert [row[2:14] for row in rows(app)] == ["Why is the s", "Write a poem", "Why is the s"]
         assert state(app) == "3 sessions"
-        await pilot.press("down", "j", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "down", "j", "enter")
         assert turns(app) == ["Write a poem", "Roses are red."]
-        await pilot.press(*"more", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *"more", "enter")
         assert [message.content for message in host.opened[-1].requests[-1].messages][-1] == "more"
 
 
 async def test_words_are_searched_in_all_sessions(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
-    app = app_on(host, clock, store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+r")
-        await settle(pilot)
-        await pilot.press(*"Roses")
-        await settle(pilot)
+    async with started(host, clock, store=store) as (app, pilot):
+        await press_keys(pilot, "ctrl+r")
+        await press_keys(pilot, *"Roses")
         assert state(app) == "1 found"
         assert "Roses are red." in rows(app)[0]
-        await pilot.press(*"xyz")
-        await settle(pilot)
+        await press_keys(pilot, *"xyz")
         assert "No session has all of these words" in state(app)
         await pilot.press("enter")
         assert isinstance(app.screen, SessionsDialog), "there is nothing to open"
         app.screen.query_one(Input).value = "Roses"
         await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert turns(app)[0] == "Write a poem"
 
 
 async def test_rename_pin_delete_and_restore(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
-    app = app_on(host, clock, store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+r")
-        await settle(pilot)
-        await pilot.press("down", "j", "t")
-        await settle(pilot)
+    async with started(host, clock, store=store) as (app, pilot):
+        await press_keys(pilot, "ctrl+r")
+        await press_keys(pilot, "down", "j", "t")
         assert rows(app)[0].startswith("▲ Write a poem")
-        await pilot.press("g", "e", "ctrl+a", "ctrl+k", *"Poetry", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "g", "e", "ctrl+a", "ctrl+k", *"Poetry", "enter")
         assert store.stored["b"].name == "Poetry"
         assert rows(app)[0].startswith("▲ Poetry")
-        await pilot.press("d", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "d", "enter")
         assert len(rows(app)) == 2
         assert "Deleted" in state(app)
-        await pilot.press("u")
-        await settle(pilot)
+        await press_keys(pilot, "u")
         assert len(rows(app)) == 3
         await pilot.press("u")
         assert "No session was deleted" in state(app)
-        await pilot.press("d", "escape")
-        await settle(pilot)
+        await press_keys(pilot, "d", "escape")
         assert len(rows(app)) == 3
 
 
@@ -121,8 +103,7 @@ async def test_the_second_of_two_quick_changes_cancels_only_the_reading_of_the_f
     app = app_on(host, clock, store=store)
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await settle(pilot)
-        await pilot.press("ctrl+r")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+r")
         assert isinstance(app.screen, SessionsDialog)
         app.screen.action_pin()
         app.screen.action_mark()
@@ -157,35 +138,24 @@ async def test_a_search_is_cleared_before_the_sessions_were_listed(
 
 
 async def test_the_session_that_is_open(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
-    app = app_on(host, clock, "smol:Q4_K_M", "a", store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+r")
-        await settle(pilot)
+    async with started(host, clock, "smol:Q4_K_M", "a", store=store) as (app, pilot):
+        await press_keys(pilot, "ctrl+r")
         assert rows(app)[0].startswith("● Why")
-        await pilot.press("down", "d")
-        await settle(pilot)
+        await press_keys(pilot, "down", "d")
         assert "is open" in state(app)
-        await pilot.press("e", "end", "!", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "e", "end", "!", "enter")
         assert app.workspace.conversation.name == "Why is the sky blue?!"
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "enter")
         assert app.screen is app.chat
         assert len(store.journals) == 1, "it is open already"
 
 
 async def test_two_sessions_stand_side_by_side(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
-    app = app_on(host, clock, store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+r")
-        await settle(pilot)
-        await pilot.press("down", "space", "end", "enter")
-        await settle(pilot)
+    async with started(host, clock, store=store) as (app, pilot):
+        await press_keys(pilot, "ctrl+r")
+        await press_keys(pilot, "down", "space", "end", "enter")
         assert isinstance(app.screen, TextDialog)
-        await pilot.press("escape", "home", "space", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "escape", "home", "space", "enter")
         assert app.screen is app.chat
 
 
@@ -195,21 +165,16 @@ async def test_a_store_that_fails_is_reported(
     async def refuse(*_: object) -> None:
         raise SessionError("It is open in another program.")
 
-    app = app_on(host, clock, store=store)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+r")
-        await settle(pilot)
+    async with started(host, clock, store=store, size=(80, 24)) as (app, pilot):
+        await press_keys(pilot, "ctrl+r")
         monkeypatch.setattr(store, "delete", refuse)
-        await pilot.press("down", "d", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "down", "d", "enter")
         assert "another program" in state(app)
         await pilot.press("u")
         assert "No session was deleted" in state(app)
         await pilot.press("escape")
         store.broken = True
-        await pilot.press("ctrl+r")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+r")
         assert "The disk is full" in state(app)
 
 
@@ -223,18 +188,14 @@ async def test_an_unexpected_error_is_reported_and_logged(
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await settle(pilot)
         monkeypatch.setattr(store, "summaries", fail)
-        await pilot.press("ctrl+r")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+r")
         assert any("read the sessions failed: TypeError" in note.message for note in app._notifications)
         assert "TypeError: oops" in caplog.text, "the traceback is in the log"
 
 
 async def test_an_offer_comes_before_the_list(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, store=FakeStore([session("old", "cut off", "So")]))
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+r")
-        await settle(pilot)
+    async with started(host, clock, store=FakeStore([session("old", "cut off", "So")])) as (app, pilot):
+        await press_keys(pilot, "ctrl+r")
         assert app.screen is app.chat
         assert turns(app)[:2] == ["cut off", "So"]
         assert "cut off" in shown(app)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from tests.ui.fakes import ANSWER, FakeClock, FakeCopies, FakeStore, app_on, settle
+from tests.ui.drive import app_on, press_keys, settle, started
+from tests.ui.fakes import ANSWER, FakeClock, FakeCopies, FakeStore
 from workbench.core.chat import Message
 from workbench.core.errors import TargetError
 from workbench.core.session import Session
@@ -120,13 +121,11 @@ async def test_message_block_and_conversation_go_to_files_by_key_and_palette(
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await settle(pilot)
         app.chat.query_one(AnswerTurn).focus()
-        await pilot.press("Y", "B", "b", "B")
-        await settle(pilot)
+        await press_keys(pilot, "Y", "B", "b", "B")
         assert copies.texts == [text, "print(1)", "last"]
         assert said(app) == "Copied to /exports/copied-3.txt"
         for name in ("conversation", "last answer", "code"):
-            await pilot.press("ctrl+p", *f"{name} to a file", "enter")
-            await settle(pilot)
+            await press_keys(pilot, "ctrl+p", *f"{name} to a file", "enter")
         assert copies.texts[3].startswith("# code?")
         assert copies.texts[4:] == [text, "last"]
 
@@ -136,12 +135,8 @@ async def test_the_file_is_written_for_the_user_alone(host: ScriptedHost, clock:
 
     from workbench.store.files import write_copy
 
-    app = app_on(host, clock, keep_copy=partial(write_copy, tmp_path))
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
-        await pilot.press("ctrl+p", *"last answer to a file", "enter")
-        await settle(pilot)
+    async with started(host, clock, keep_copy=partial(write_copy, tmp_path)) as (_app, pilot):
+        await press_keys(pilot, *"why", "enter")
+        await press_keys(pilot, "ctrl+p", *"last answer to a file", "enter")
         (file,) = tmp_path.iterdir()
         assert file.read_text() == ANSWER

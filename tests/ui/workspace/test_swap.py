@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from tests.ui.fakes import ANSWER, FakeClock, FakeLoads, app_on, settle, shown, until
+from tests.ui.drive import app_on, press_keys, settle, shown, started, until
+from tests.ui.fakes import ANSWER, FakeClock, FakeLoads
 from workbench.core.cancel import CancelToken
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
@@ -46,8 +47,7 @@ async def test_one_key_goes_round_the_quantizations_by_size(make_host: MakeHost,
     async with app_on(host, clock, "some:Q4_K_M").run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         for _ in range(3):
-            await pilot.press("ctrl+l")
-            await settle(pilot)
+            await press_keys(pilot, "ctrl+l")
         assert await opened(host) == ["some:Q4_K_M", "some:Q8_0", "some:F16", "some:Q4_K_M"]
 
 
@@ -55,33 +55,25 @@ async def test_the_conversation_continues_with_the_next_quantization(make_host: 
     host = make_host(three_and_another())
     async with app_on(host, clock, "some:Q4_K_M").run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
-        await pilot.press("ctrl+l")
-        await settle(pilot)
-        await pilot.press(*"and", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *"why", "enter")
+        await press_keys(pilot, "ctrl+l")
+        await press_keys(pilot, *"and", "enter")
         contents = [message.content for message in host.opened[1].requests[0].messages]
         assert contents == ["why", ANSWER * 3, "and"]
 
 
 async def test_a_swap_shows_both_and_the_next_answer_completes_it(make_host: MakeHost, clock: FakeClock) -> None:
-    app = app_on(make_host(three_and_another()), clock, "some:Q4_K_M")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
+    async with started(make_host(three_and_another()), clock, "some:Q4_K_M", size=(80, 24)) as (app, pilot):
         assert not app.chat.query(SwapCard)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
-        await pilot.press("ctrl+l")
-        await settle(pilot)
+        await press_keys(pilot, *"why", "enter")
+        await press_keys(pilot, "ctrl+l")
         card = app.chat.query_one(SwapCard)
         assert card.text.splitlines()[0] == "Q4_K_M → Q8_0"
         assert "next answer" in card.text
         before = card.text.splitlines()[2]
         assert before.split()[:2] == ["Q4_K_M", "100.1"]
         assert "tok/s" in before
-        await pilot.press(*"and", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *"and", "enter")
         assert "next answer" not in card.text
         assert card.text.splitlines()[3].endswith("tok/s")
         assert card.text.splitlines()[4].endswith("1.00 x")
@@ -89,9 +81,7 @@ async def test_a_swap_shows_both_and_the_next_answer_completes_it(make_host: Mak
 
 async def test_two_presses_before_the_load_lead_two_further(make_host: MakeHost, clock: FakeClock) -> None:
     host = make_host(three_and_another())
-    app = app_on(host, clock, "some:Q4_K_M")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "some:Q4_K_M") as (app, pilot):
         clock.hold_after(1)
         await pilot.press("ctrl+l")
         await until(pilot, lambda: app.workspace.slot.load is not None and app.workspace.slot.load.ref == "some:Q8_0")
@@ -105,9 +95,7 @@ async def test_a_message_that_waits_goes_to_the_model_that_was_chosen_last(
     make_host: MakeHost, clock: FakeClock
 ) -> None:
     host = make_host(three_and_another())
-    app = app_on(host, clock, "some:Q4_K_M")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, "some:Q4_K_M") as (app, pilot):
         clock.hold_after(1)
         await pilot.press("ctrl+l")
         await until(pilot, lambda: app.workspace.slot.loading)
@@ -120,21 +108,15 @@ async def test_a_message_that_waits_goes_to_the_model_that_was_chosen_last(
 
 async def test_without_another_quantization_it_says_so(make_host: MakeHost, clock: FakeClock) -> None:
     host = make_host(three_and_another())
-    app = app_on(host, clock, "other")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+l")
-        await settle(pilot)
+    async with started(host, clock, "other") as (app, pilot):
+        await press_keys(pilot, "ctrl+l")
         assert "no other quantization of Other" in shown(app)
         assert await opened(host) == ["other"]
 
 
 async def test_without_a_model_the_key_opens_the_picker(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, None)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+l")
-        await settle(pilot)
+    async with started(host, clock, None) as (app, pilot):
+        await press_keys(pilot, "ctrl+l")
         assert isinstance(app.screen, ModelPicker)
 
 
@@ -143,17 +125,12 @@ async def test_the_speed_of_an_earlier_load_is_shown_as_such(make_host: MakeHost
     host = make_host(three_and_another())
     async with app_on(host, clock, "some:Q4_K_M", loads=loads).run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        await pilot.press("ctrl+l")
-        await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+l")
+        await press_keys(pilot, *"why", "enter")
     assert [record.path for record in loads.records[:1]] == ["/m/Q8_0.gguf"]
     assert loads.records[0].decode_tps is not None
-    app = app_on(make_host(three_and_another()), clock, "some:Q4_K_M", loads=loads)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+l")
-        await settle(pilot)
+    async with started(make_host(three_and_another()), clock, "some:Q4_K_M", loads=loads) as (app, pilot):
+        await press_keys(pilot, "ctrl+l")
         assert app.chat.query_one(SwapCard).text.splitlines()[3].endswith("tok/s  last time")
 
 
