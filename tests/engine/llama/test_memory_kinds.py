@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +54,7 @@ async def fresh_answer(models: dict[str, str], name: str, request: Request) -> l
 
 async def cancelled(engine, request: Request, operation: int, after: type[Event] = PromptProgress):
     """An answer that is cancelled in the middle of a step: in the given operation after the first event of a kind."""
-    from workbench.engine.llama.native import api
+    from workbench.engine.llama.native import api, log
 
     cancel, flag = CancelToken(), engine._model._abort
     counts, seen = False, 0
@@ -71,10 +72,11 @@ async def cancelled(engine, request: Request, operation: int, after: type[Event]
 
     callback = api.ggml_abort_callback(asked)
     api.llama_set_abort_callback(engine._model.native, callback, None)
-    with watching(note):
+    with watching(note), log.collect() as lines:
         result = await answer(engine, request, cancel)
     api.llama_set_abort_callback(engine._model.native, flag._callback, ctypes.addressof(flag._buffer))
     assert result.end.reason == "cancelled"
+    assert [text for level, text in lines if level >= logging.WARNING] == []
     return result
 
 

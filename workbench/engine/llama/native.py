@@ -29,6 +29,16 @@ KEEP_LOCK = os.environ.get("WORKBENCH_RELEASE_LOCK") is None
 
 _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 _CONTINUED = 5
+_ABORTS = (
+    "sched_graph_compute_async failed with error 1",
+    "failed to compute graph, compute status: 1",
+    "removing memory module entries",
+    "failed to decode, ret = 2",
+)
+"""What llama.cpp calls errors and warnings where a computation was aborted, which is what stopping an answer does.
+
+1 is GGML_STATUS_ABORTED, 2 the same of `llama_decode`; real failures have other numbers.
+"""
 
 api: Any = llama_cpp
 """The binding itself, for functions that are called rarely or compute for long."""
@@ -105,9 +115,10 @@ class NativeLog:
             *lines, self._line = (self._line + text.decode("utf-8", "replace")).split("\n")
             for line in lines:
                 if line.strip():
-                    _logger.log(self._level, "%s", line)
+                    level = logging.DEBUG if any(words in line for words in _ABORTS) else self._level
+                    _logger.log(level, "%s", line)
                     for collector in self._collectors:
-                        collector.append((self._level, line))
+                        collector.append((level, line))
 
     @contextmanager
     def collect(self) -> Iterator[list[LogEntry]]:
