@@ -78,13 +78,20 @@ def test_fewer_threads_on_a_busy_machine_are_said() -> None:
     assert "threads" not in "\n".join(line.plain for line in panel_lines(quiet, 31, 60))
 
 
+@pytest.mark.parametrize("width", [31, 65])
 @pytest.mark.parametrize("height", [60, 33, 30, 20])
 @pytest.mark.parametrize("readings", [StatsReadings(), FULL], ids=["empty", "full"])
-def test_the_panel_is_never_too_wide(readings: StatsReadings, height: int) -> None:
-    lines = panel_lines(readings, 31, height)
-    assert all(line.cell_length <= 31 for line in lines)
+def test_the_panel_is_never_too_wide(readings: StatsReadings, height: int, width: int) -> None:
+    lines = panel_lines(readings, width, height)
+    assert all(line.cell_length <= width for line in lines)
     assert not any(ord(char) < 32 for line in lines for char in line.plain)
     assert len(lines) <= height
+
+
+def test_a_wide_panel_has_two_columns() -> None:
+    lines = [line.plain for line in panel_lines(FULL, 65, 40)]
+    assert any(line.startswith("A model") and "CONTEXT" in line for line in lines)
+    assert len(lines) < len(panel_lines(FULL, 31, 40))
 
 
 def test_unknown_figures_are_dashes() -> None:

@@ -28,8 +28,8 @@ def test_a_narrow_table_leaves_columns_out() -> None:
 
 
 def test_the_order_is_marked_beside_its_title() -> None:
-    assert "name ▲" in TABLE.header(40, NAME).plain
-    assert "▼length" in TABLE.header(40, LENGTH, ascending=False).plain
+    assert "name ↑" in TABLE.header(40, NAME).plain
+    assert "↓length" in TABLE.header(40, LENGTH, ascending=False).plain
     assert TABLE.column_at(1, 40) is NAME
     assert TABLE.column_at(30, 40) is LENGTH
     assert TABLE.column_at(0, 40) is None

@@ -16,7 +16,7 @@ from textual.app import App
 
 from workbench.ui.kit.sanitize import StreamCleaner, clean
 from workbench.ui.markdown import streaming
-from workbench.ui.markdown.blocks import MAX_NESTING, blocks_lines, code_blocks, parse
+from workbench.ui.markdown.blocks import MAX_NESTING, blocks_lines, code_blocks, inline, parse
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.markdown.streaming import StreamingDocument
 from workbench.ui.transcript.answer import AnswerTurn
@@ -182,7 +182,7 @@ def test_any_nesting_is_drawn(text: str) -> None:
 def test_emphasis_is_drawn_up_to_a_level() -> None:
     levels = MAX_NESTING + 3
     (paragraph,) = parse("".join(f"**a{level} " for level in range(levels)) + "b**" * levels)
-    (line,) = blocks_lines([paragraph], 1_000)
+    line = inline(paragraph)
     assert len(line.spans) == MAX_NESTING
     assert line.plain.count("**") == 2 * 3
 

@@ -7,10 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from textual.content import Content
 
-from workbench.ui.markdown.blocks import blocks_lines, parse
+from workbench.ui.markdown.blocks import MEASURE, blocks_lines, parse
 from workbench.ui.markdown.plain import PlainDocument
-from workbench.ui.markdown.streaming import LONG_BLOCK, StreamingDocument
-from workbench.ui.markdown.tables import column_widths
+from workbench.ui.markdown.streaming import LONG_BLOCK, LONG_LINE, StreamingDocument
+from workbench.ui.markdown.tables import MIN_COLUMN, column_widths
 
 SOURCE = """\
 # A title
@@ -151,7 +151,15 @@ def test_a_link_shows_where_it_leads() -> None:
 def test_code_is_folded_and_never_lost() -> None:
     code = "x" * 150
     lines = whole(f"```\n{code}\n```", 40)
-    assert "".join(line.strip() for line in lines) == code
+    assert "".join(line.lstrip(" ↪") for line in lines) == code
+    assert [line[0] for line in lines] == [" ", "↪", "↪", "↪"]
+
+
+@pytest.mark.parametrize("size", [7, LONG_LINE, 3 * LONG_LINE])
+def test_a_long_line_of_code_is_marked_also_while_it_streams(size: int) -> None:
+    source = f"```py\n{'x = 1; ' * LONG_LINE}\ny = 2\n```\n"
+    chunks = [source[start : start + size] for start in range(0, len(source), size)]
+    assert plain(streamed(chunks).lines) == whole(source)
 
 
 def test_a_narrower_width_lays_out_again() -> None:
@@ -165,10 +173,48 @@ def test_a_narrower_width_lays_out_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("natural", "room", "expected"), [([5, 5], 20, [5, 5]), ([50, 5], 20, [15, 5]), ([1, 1], 2, [3, 3])]
+    ("natural", "room", "expected"), [([5, 5], 20, [5, 5]), ([50, 5], 20, [15, 5]), ([1, 1], 2, None)]
 )
-def test_the_widest_column_gives_way(natural: list[int], room: int, expected: list[int]) -> None:
+def test_the_widest_column_gives_way(natural: list[int], room: int, expected: list[int] | None) -> None:
     assert column_widths(natural, room) == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 60)), min_size=1, max_size=6), st.integers(4, 200))
+def test_no_column_gets_narrower_than_its_longest_word(columns: list[tuple[int, int]], room: int) -> None:
+    words, natural = [word for word, _ in columns], [word + more for word, more in columns]
+    widths = column_widths(natural, room, words)
+    least = [max(MIN_COLUMN, word) for word in words]
+    if widths is None:
+        assert sum(least) > room
+    else:
+        assert all(low <= width <= max(low, most) for low, width, most in zip(least, widths, natural, strict=True))
+        assert sum(widths) == min(room, sum(map(max, natural, least)))
+
+
+def test_a_table_whose_words_do_not_fit_side_by_side_is_a_block_for_each_row() -> None:
+    source = "| quantization | remarks |\n|---|---|\n| Q4_K_M | surprisingly good |\n| Q8_0 | |\n"
+    assert whole(source, 27) == [
+        "quantization │ remarks",
+        "─────────────┼─────────────",
+        "Q4_K_M       │ surprisingly",
+        "             │ good",
+        "Q8_0         │",
+    ]
+    assert whole(source, 26) == [
+        "quantization  Q4_K_M",
+        "remarks       surprisingly",
+        "              good",
+        "──────────────────────────",
+        "quantization  Q8_0",
+        "remarks",
+    ]
+
+
+def test_running_text_is_no_wider_than_a_reader_likes_code_and_tables_are() -> None:
+    source = f"{'word ' * 60}\n\n- {'item ' * 60}\n\n```\n{'x' * 150}\n```\n"
+    widths = [len(line) for line in whole(source, 180)]
+    assert max(widths[:-1]) <= MEASURE + 2
+    assert widths[-1] == 151
 
 
 @given(st.lists(st.text(alphabet="ab \n", max_size=12), max_size=20), st.integers(4, 30))

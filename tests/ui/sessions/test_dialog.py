@@ -82,10 +82,10 @@ async def test_rename_pin_delete_and_restore(host: ScriptedHost, clock: FakeCloc
     async with started(host, clock, store=store) as (app, pilot):
         await press_keys(pilot, "ctrl+r")
         await press_keys(pilot, "down", "j", "t")
-        assert rows(app)[0].startswith("▲ Write a poem")
+        assert rows(app)[0].startswith("★ Write a poem")
         await press_keys(pilot, "g", "e", "ctrl+a", "ctrl+k", *"Poetry", "enter")
         assert store.stored["b"].name == "Poetry"
-        assert rows(app)[0].startswith("▲ Poetry")
+        assert rows(app)[0].startswith("★ Poetry")
         await press_keys(pilot, "d", "enter")
         assert len(rows(app)) == 2
         assert "Deleted" in state(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import zip_longest
 from typing import ClassVar
 
 from textual.content import Content
@@ -33,6 +34,10 @@ from workbench.ui.workspace.machine_watch import MachineView
 from workbench.ui.workspace.readings import StatsReadings
 
 NO_FIGURES = MachineView()
+LEAST_COLUMN = 30
+"""Cells from which half of the panel is wide enough for a column."""
+BETWEEN = 3
+"""Cells between the two columns."""
 GAP = 5
 """The rank of the empty rows between the sections."""
 EMPTY = 8
@@ -179,15 +184,28 @@ def _unmetered(readings: StatsReadings, width: int) -> tuple[list[Ranked], list[
 
 
 def panel_lines(readings: StatsReadings, width: int, height: int) -> list[Content]:
-    """The lines of the panel for a size in cells; where they are too many, the least important are left out."""
+    """The lines of the panel for a size in cells; where they are too many, the least important are left out.
+
+    A wide panel has two columns: the model with its speed, and the memory.
+    """
     memory = readings.info.memory if readings.info else None
-    model, speed, below = _unmetered(replace(readings, machine=NO_FIGURES), width)
-    sections = [
-        [*model, _state_line(readings), *speed],
-        *below,
-        [line for gpu in readings.machine.gpus for line in gpu_lines(gpu, readings.machine, memory, width)],
-        _memory_lines(readings, width),
+    half = (width - BETWEEN) // 2
+    column = half if half >= LEAST_COLUMN else width
+    model, speed, (latency, context) = _unmetered(replace(readings, machine=NO_FIGURES), column)
+    left = [[*model, _state_line(readings), *speed], latency]
+    right = [
+        context,
+        [line for gpu in readings.machine.gpus for line in gpu_lines(gpu, readings.machine, memory, column)],
+        _memory_lines(readings, column),
     ]
+    if column == width:
+        return _fitting(left + right, height)
+    gap = Content(" " * BETWEEN)
+    rows = zip_longest(_fitting(left, height), _fitting(right, height), fillvalue=Content(""))
+    return [one.pad_right(max(0, column - one.cell_length)) + gap + other for one, other in rows]
+
+
+def _fitting(sections: _Sections, height: int) -> list[Content]:
     lines: list[Ranked] = []
     for section in filter(None, sections):
         lines += [Ranked(GAP, Content(""))] if lines else []

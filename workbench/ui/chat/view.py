@@ -31,8 +31,8 @@ from workbench.ui.workspace.workspace import Workspace
 
 Result = TypeVar("Result")
 
-WIDE = 100
-"""Columns from which there is room for the panel."""
+WIDE, WIDEST = 100, 170
+"""Columns from which there is room for the panel, and for one of twice the width."""
 BUSY_SECONDS = 0.25
 """How often the figures are read while something runs."""
 FIRST_KEYS = (
@@ -104,6 +104,7 @@ class ChatView:
 
     def fit_width(self, columns: int) -> None:
         """Show the panel where there is room for it, else the strip."""
+        self.panel.set_class(columns >= WIDEST, "-wide")
         wide = columns >= WIDE
         if wide != self.panel.display:
             self.panel.display, self.strip.display = wide, not wide

@@ -97,7 +97,7 @@ class Table(Generic[Item]):
         """The titles; the one of column `by` is marked with the direction of the order."""
         cells: list[str | Content] = []
         for column, _ in self.laid_out(width):
-            arrow = ("▲" if ascending else "▼") if column is by else ""
+            arrow = ("↑" if ascending else "↓") if column is by else ""
             # Beside a figure the arrow stands in front, so that the title ends where the figures do.
             title = f"{arrow}{column.title}" if column.right else f"{column.title} {arrow}".rstrip()
             cells.append(Content.styled(title, "rows--sorted" if arrow else "rows--header"))

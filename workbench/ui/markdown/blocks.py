@@ -24,6 +24,8 @@ _logger = logging.getLogger(__name__)
 
 BLANK = Content("")
 BULLETS = ("•", "◦", "▪")
+MEASURE = 100
+"""The widest that running text is set, in cells: longer lines are hard to read. Code and tables take all the width."""
 MIN_WIDTH = 8
 """Nested blocks are never laid out narrower than this; what does not fit is cropped."""
 MAX_NESTING = 20
@@ -194,7 +196,7 @@ def item_lines(item: SyntaxTreeNode, width: int, number: int | None, depth: int 
         if index and not is_list(child):
             body.append(BLANK)
         if index == 0 and child.type == "paragraph":
-            body += _task(inline(child)).wrap(room)
+            body += _task(inline(child)).wrap(min(room, MEASURE))
         else:
             body += block_lines(child, room, depth + 1)
     first = Content(f"{marker} ", [Span(0, len(marker), "doc--marker")])
@@ -226,10 +228,10 @@ def block_lines(node: SyntaxTreeNode, width: int, depth: int = 0) -> list[Conten
     """One block; `depth` counts the lists around it."""
     kind = node.type
     if kind == "paragraph":
-        return inline(node).wrap(width)
+        return inline(node).wrap(min(width, MEASURE))
     if kind == "heading":
         level = min(int(node.tag[1:]), 3)
-        return [line.stylize_before(f"doc--h{level}") for line in inline(node).wrap(width)]
+        return [line.stylize_before(f"doc--h{level}") for line in inline(node).wrap(min(width, MEASURE))]
     if kind in _CODE:
         language = language_of(node)
         return label_lines(language, width) + code_lines(node.content.removesuffix("\n"), language, width)
@@ -242,8 +244,9 @@ def block_lines(node: SyntaxTreeNode, width: int, depth: int = 0) -> list[Conten
         header = node.children[0].children[0].children
         return table_lines(rows, [str(cell.attrs.get("style", "")) for cell in header], width)
     if kind == "hr":
-        return [Content("─" * width, [Span(0, width, "doc--rule")])]
-    return Content(node.content).wrap(width)
+        rule = "─" * min(width, MEASURE)
+        return [Content(rule, [Span(0, len(rule), "doc--rule")])]
+    return Content(node.content).wrap(min(width, MEASURE))
 
 
 def blocks_lines(nodes: Sequence[SyntaxTreeNode], width: int) -> list[Content]:

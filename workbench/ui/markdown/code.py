@@ -15,6 +15,8 @@ from workbench.ui.kit.text import fold
 HIGHLIGHT_LIMIT = 60_000
 """Characters up to which a block is highlighted: some lexers are slow on long input, and output is untrusted."""
 TAB = "    "
+CONTINUES = "↪"
+"""Stands before a row that continues the line above it."""
 
 _logger = logging.getLogger(__name__)
 
@@ -77,11 +79,21 @@ def highlight(code: str, language: str) -> list[Content]:
     return Content(code, spans).split("\n", allow_blank=True)
 
 
-def code_lines(code: str, language: str, width: int) -> list[Content]:
-    """The rows of a code block, without its label."""
+def code_lines(code: str, language: str, width: int, *, within: bool = False) -> list[Content]:
+    """The rows of a code block, without its label; a row that continues a line that was too long is marked.
+
+    `within` is whether the first row continues such a line.
+    """
     room = max(1, width - 2)
-    parts = (part for line in highlight(code, language) for part in fold(line, room))
-    return [part.pad(1, max(1, width - 1 - part.cell_length)).stylize_before("doc--code-block") for part in parts]
+    begins, continues = Content(" "), Content(CONTINUES, [Span(0, 1, "doc--continues")])
+    rows: list[Content] = []
+    for line in highlight(code, language):
+        for part in fold(line, room):
+            row = (continues if within else begins) + part.pad_right(max(1, width - 1 - part.cell_length))
+            rows.append(row.stylize_before("doc--code-block"))
+            within = True
+        within = False
+    return rows
 
 
 def label_lines(language: str, width: int) -> list[Content]:

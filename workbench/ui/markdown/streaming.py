@@ -18,6 +18,7 @@ from textual.content import Content
 from workbench.ui.kit.text import fold
 from workbench.ui.markdown.blocks import (
     BLANK,
+    MEASURE,
     block_lines,
     blocks_lines,
     first_number,
@@ -222,7 +223,7 @@ class StreamingDocument:
         space = " " if before.isspace() and not text[0].isspace() else ""
         last = self.lines.pop() if len(self.lines) > self._settled else BLANK
         self._changed = len(self.lines)
-        self.lines += (last + Content(space + text)).wrap(self._width)
+        self.lines += (last + Content(space + text)).wrap(min(self._width, MEASURE))
 
     def _begin_fence(self, node: SyntaxTreeNode, tail_lines: list[str], start: int) -> bool:
         """Go over to taking a fence line by line; False where its first line is not complete."""
@@ -251,16 +252,17 @@ class StreamingDocument:
             rest = self._settle_rows(fence, rest)
         fence.rest = rest
         shown = rest and (fence.within or not fence.maybe_closing.fullmatch(rest))
-        self._open(code_lines(fence.dedent(rest), fence.language, self._width) if shown else [])
+        rows = code_lines(fence.dedent(rest), fence.language, self._width, within=fence.within) if shown else []
+        self._open(rows)
         return ""
 
     def _settle_code(self, fence: _OpenFence, lines: list[str]) -> None:
         if not lines:
             return
-        first = fence.dedent(lines[0])
+        first, within = fence.dedent(lines[0]), fence.within
         fence.within = False
         code = "\n".join([first, *map(fence.dedent, lines[1:])])
-        self._settle(code_lines(code, fence.language, self._width), blank=False)
+        self._settle(code_lines(code, fence.language, self._width, within=within), blank=False)
 
     def _settle_rows(self, fence: _OpenFence, line: str) -> str:
         """Settle the full rows of a long line. Returns the text of its last row."""
@@ -268,7 +270,7 @@ class StreamingDocument:
         if not full:
             return line
         code = "".join(row.plain for row in full)
-        self._settle(code_lines(code, fence.language, self._width), blank=False)
+        self._settle(code_lines(code, fence.language, self._width, within=fence.within), blank=False)
         fence.within = True
         return last.plain
 

@@ -29,6 +29,7 @@ MARKDOWN_STYLES = {
     "doc--rule": "color: $gauge-track;",
     "doc--table-header": "text-style: bold;",
     "doc--code-block": "background: $code-background;",
+    "doc--continues": "color: $muted;",
     "doc--code-label": "background: $code-background; color: $muted; text-style: italic;",
     **CODE_STYLES,
 }

@@ -69,7 +69,7 @@ def _sign(summary: SessionSummary, *, marked: bool, current: bool) -> tuple[str,
         return "◆ ", "rows--accent"
     if current:
         return "● ", "rows--good"
-    return ("▲ ", "rows--figure") if summary.pinned else ("  ", "")
+    return ("★ ", "rows--figure") if summary.pinned else ("  ", "")
 
 
 def _short(model: str) -> str:

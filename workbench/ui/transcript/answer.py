@@ -17,6 +17,7 @@ from workbench.core.tree import EDITED, BranchPosition, Turn
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import StreamCleaner, clean_line
 from workbench.ui.kit.text import styled, wrap
+from workbench.ui.markdown.blocks import MEASURE
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.markdown.streaming import StreamingDocument
 from workbench.ui.markdown.styles import MARKDOWN_STYLES, style_sheet
@@ -156,7 +157,7 @@ class AnswerTurn(TurnLines):
             return False
         self._width = width
         self._answer.resize(self._room)
-        self._thoughts.resize(max(8, self._room - 2))
+        self._thoughts.resize(max(8, min(MEASURE, self._room - 2)))
         self._lines = self._all()
         return True
 

@@ -56,7 +56,7 @@ class Earlier(Lines, can_focus=True):
 
     def __init__(self, count: int) -> None:
         super().__init__(classes="earlier")
-        self._lines = [styled((f"▲ {count} earlier turns: click, or press Enter here", "turn--note"))]
+        self._lines = [styled((f"↑ {count} earlier turns: click, or press Enter here", "turn--note"))]
 
     def on_click(self) -> None:
         self.action_load()
