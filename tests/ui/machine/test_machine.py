@@ -226,6 +226,19 @@ async def test_of_several_alarms_the_newest_is_told_and_how_many_more_there_are(
         await until(pilot, lambda: not line())
 
 
+async def test_an_alarm_goes_with_its_cause(host: ScriptedHost, clock: FakeClock) -> None:
+    telemetry, alarms = FakeTelemetry(), FakeAlarms()
+    app = app_on(host, clock, telemetry=telemetry, alarms=alarms)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        alarms.ring(FULL)
+        telemetry.show()
+        await until(pilot, lambda: FULL.text in shown(app))
+        alarms.active.remove(FULL)
+        telemetry.show()
+        await until(pilot, lambda: FULL.text not in shown(app))
+
+
 async def test_an_information_does_not_hide_an_active_warning(host: ScriptedHost, clock: FakeClock) -> None:
     telemetry, alarms = FakeTelemetry(), FakeAlarms()
     async with started(host, clock, telemetry=telemetry, alarms=alarms) as (app, pilot):

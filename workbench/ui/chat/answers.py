@@ -46,7 +46,7 @@ class ChatAnswers:
     def is_free(self) -> bool:
         """Whether the conversation can be changed now; shows why not."""
         if self.is_running:
-            self._view.status.say(self.refusal())
+            self._view.status.say(self.refusal(), refusal=self.refusal)
         return not self.is_running
 
     def free_engine(self) -> Engine | None:
@@ -57,7 +57,7 @@ class ChatAnswers:
             self._view.status.say("The model is still being loaded.")
             return None
         if self._workspace.engine is None:
-            self._view.status.say(self.refusal())
+            self._view.status.say(self.refusal(), refusal=self.refusal)
         return self._workspace.engine
 
     async def stop(self, seconds: float | None = None) -> None:
@@ -66,6 +66,7 @@ class ChatAnswers:
 
     def ask(self, text: str) -> None:
         """Send a message; while a model is being loaded, it waits for it."""
+        self._view.transcript.clear("advice")
         if self._workspace.slot.loading:
             self._workspace.queued = text
             self._view.add_queued()
@@ -127,7 +128,8 @@ class ChatAnswers:
         # Below the restored conversation: drawn before it, the notices would be gone.
         self._report(outcome)
         if restored and outcome.error is None and outcome.reason != "cancelled":
-            self._view.add(Notice("The model added nothing: the conversation is unchanged.", severity="warning"))
+            nothing = "The model added nothing: the conversation is unchanged."
+            self._view.add(Notice(nothing, severity="warning"), "advice")
 
     async def _stream(self, engine: Engine, ask: Ask, beginning: Node | None = None) -> Outcome:
         view, model = self._view, engine.info.model
@@ -168,11 +170,11 @@ class ChatAnswers:
         view = self._view
         if outcome.dropped:
             count = f"{outcome.dropped} of the oldest messages were left out"
-            view.add(Notice(f"The context is full: {count}.", "A longer context length keeps them.", "warning"))
+            view.add(Notice(f"The context is full: {count}.", "A longer context length keeps them.", "warning"), "load")
         if outcome.reason == "context" or isinstance(outcome.error, ContextFullError):
             more, new = view.key_for("app.settings"), view.key_for("chat.new")
             hint = f"{more}: a longer context (num_ctx), or the oldest turns left out (when full). {new}: a new chat."
-            view.add(Notice("The context is full.", hint, "warning"))
+            view.add(Notice("The context is full.", hint, "warning"), "load")
         said = (self._workspace.engine, self._workspace.conversation, outcome.notice)
         if outcome.notice and said != self._said:
             self._said = said

@@ -46,12 +46,13 @@ def open_export(view: ChatView) -> None:
 
 async def _export(view: ChatView, export: Export) -> None:
     form, naming, _ = EXPORTS[export.form]
+    view.transcript.query(".-export").remove()
     try:
         written = await view.workspace.export(form, export.path, naming)
     except WorkbenchError as error:
-        view.add_error(error)
+        view.add_error(error, "export")
     else:
-        view.add(Notice(f"Written to {written}", severity="information"))
+        view.add(Notice(f"Written to {written}", severity="information"), "export")
 
 
 def _open_ollama(view: ChatView) -> None:

@@ -93,6 +93,7 @@ class ModelLoader:
             # Another model was chosen while this one waited for its turn.
             return
         self._view.begin_work()
+        self._view.transcript.clear("load")
         engine: Engine | None = None
         asked = self._workspace.conversation.load
         try:
@@ -103,11 +104,11 @@ class ModelLoader:
             if recipe.messages and had:
                 key = self._view.key_for("chat.new")
                 text = "The messages of the Modelfile stand at the beginning of a new chat"
-                self._view.add(Notice(f"{text} ({key}); this one had begun.", severity="information"))
+                self._view.add(Notice(f"{text} ({key}); this one had begun.", severity="information"), "load")
             elif recipe.messages:
                 await self._view.show_conversation()
             if engine.info.model.recipe is not None and recipe is not NOTHING:
-                self._view.add(Notice(brought(engine.info.model, recipe), severity="information"))
+                self._view.add(Notice(brought(engine.info.model, recipe), severity="information"), "load")
         except CancelledError:
             self._view.status.say(f"Loading {label} was stopped.")
         except WorkbenchError as error:
@@ -128,14 +129,17 @@ class ModelLoader:
     def _show_loaded(self, engine: Engine, recipe: Recipe) -> None:
         info = engine.info
         self._view.status.say(f"{info.model.label} is ready: loaded in {fmt.milliseconds(info.load_ms)}.")
+        self._view.welcome()
         self._view.add_swap()
         if recipe.kept:
-            self._view.add(Notice(f"Kept for this model: {', '.join(sorted(recipe.kept))}.", severity="information"))
+            self._view.add(
+                Notice(f"Kept for this model: {', '.join(sorted(recipe.kept))}.", severity="information"), "load"
+            )
         conversation = self._workspace.conversation
         if text := recommended_text(conversation.sampling, conversation.origins):
-            self._view.add(Notice(text, severity="information"))
+            self._view.add(Notice(text, severity="information"), "load")
         for warning in info.warnings:
-            self._view.add(Notice(warning, severity="warning"))
+            self._view.add(Notice(warning, severity="warning"), "load")
 
 
 SHOWN_PARAMETERS = 4

@@ -97,7 +97,7 @@ class PromptInput:
         if (typed := read_command(shown)) is not None:
             self._view.run(self._run(typed, shown), "slash", "command")
         elif refusal := self._answers.refusal():
-            self._view.status.say(f"{refusal} Your text stays here.")
+            self._view.status.say(f"{refusal} Your text stays here.", refusal=self._answers.refusal)
         else:
             text = self._take(shown)
             self._answers.ask(plain_message(text) if shown.startswith("/") else text)

@@ -144,6 +144,8 @@ class ChatScreen(Screen[None]):
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         self.refresh_bindings()
+        if event.worker.is_finished:
+            self.status.show()
         report_worker_error(event, lambda text: self.view.add(Notice(text)))
 
     @on(Prompt.Submitted)

@@ -117,6 +117,7 @@ class SessionActions:
         go_on, again = self._view.key_for("turn.continue"), self._view.key_for("turn.regenerate")
         if session.turns and session.turns[-1].is_cut:
             hint = f"Select it: {go_on} continues it, {again} generates another one."
-            self._view.add(Notice("The last answer was truncated.", hint, "warning"))
+            self._view.add(Notice("The last answer was truncated.", hint, "warning"), "advice")
         elif session.turns and session.turns[-1].message.role == "user":
-            self._view.add(Notice("The last question has no answer.", f"Select it: {again} generates one.", "warning"))
+            hint = f"Select it: {again} generates one."
+            self._view.add(Notice("The last question has no answer.", hint, "warning"), "advice")

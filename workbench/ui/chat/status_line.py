@@ -47,6 +47,8 @@ class StatusLine(Lines):
             return self._loading_line(workspace.slot.load)
         if workspace.answering is not None:
             return self._answering_line(workspace.answering)
+        if self._alarm is not None and not self._workspace.machine.view.holds(self._alarm):
+            self._alarm = None
         if self._alarm is not None:
             return self._alarm_line(self._alarm)
         if workspace.needs_reload:
@@ -54,9 +56,13 @@ class StatusLine(Lines):
             return styled(("● ", "gauge--warn"), ("The settings need a reload: ", ""), (key, _VALUE))
         return Content("")
 
-    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
-        """Show a message for some seconds."""
-        self._message.say(styled((clean_line(text), _VALUE)), seconds)
+    def say(self, text: str, seconds: float = SAY_SECONDS, refusal: Callable[[], str] | None = None) -> None:
+        """Show a message for some seconds; one that begins with a `refusal`, only as long as that is given."""
+        line = styled((clean_line(text), _VALUE))
+        if refusal is None or not (why := refusal()):
+            self._message.say(line, seconds)
+        else:
+            self._message.say(line, seconds, lambda: refusal() == why)
 
     def clear(self) -> None:
         """Drop the message, without drawing."""
@@ -64,11 +70,13 @@ class StatusLine(Lines):
 
     def show_alarm(self, alarm: Alarm) -> None:
         """Show an alarm over everything else for some seconds; while it is active, it stays until dismissed."""
+        machine = self._workspace.machine
         if alarm.severity != "info":
             self._alarm = alarm
-        elif self._alarm is not None and not self._workspace.machine.view.holds(self._alarm):
-            self._alarm = None
-        self._message.say(self._alarm_line(alarm), ALARM_SECONDS)
+        if machine.view.holds(alarm):
+            self._message.say(self._alarm_line(alarm), ALARM_SECONDS, lambda: machine.view.holds(alarm))
+        else:
+            self._message.say(self._alarm_line(alarm), ALARM_SECONDS)
 
     @property
     def has_alarm(self) -> bool:

@@ -163,8 +163,13 @@ class ChatView:
     def welcome(self, hint: str = "", *, without_model: bool = False) -> None:
         """Show the first keys in an empty conversation; `without_model`, the ways to one too."""
         keys = [(self.key_for(name), text) for name, text in FIRST_KEYS[-2 if without_model else 0 :]]
-        welcome = Welcome(keys, hint, ways_to_a_model((), self.key_for) if without_model else ())
-        self.transcript.mount(welcome)
+        welcome = next(iter(self.transcript.query(Welcome)), None)
+        if welcome is None and self.transcript.children:
+            return
+        welcome = welcome or Welcome()
+        welcome.show(keys, hint, ways_to_a_model((), self.key_for) if without_model else ())
+        if not welcome.is_attached:
+            self.transcript.mount(welcome)
         if without_model:
             self.run(self._find_ways(welcome), "ways", "look for models")
 
@@ -172,15 +177,17 @@ class ChatView:
         with suppress(WorkbenchError):
             welcome.show_ways(ways_to_a_model(await self.services.catalog.models(), self.key_for))
 
-    def add(self, widget: Widget) -> None:
+    def add(self, widget: Widget, topic: str = "") -> None:
+        """Add to the end of the transcript; with a `topic`, `Transcript.clear` removes it again."""
         self._screen.query(Welcome).remove()
+        widget.set_class(bool(topic), f"-{topic}")
         self.transcript.add(widget)
 
     def add_error(self, error: WorkbenchError, source: str = "") -> None:
-        """Add the notice of an error; log it too, where a source is named."""
+        """Add the notice of an error; log it too, where a source is named, which is its topic."""
         if source:
             self.services.logs.add("error", source, str(error))
-        self.add(Notice.of(error))
+        self.add(Notice.of(error), source)
 
     def add_queued(self) -> None:
         """Add the message that waits for the model, if there is one."""
@@ -197,7 +204,7 @@ class ChatView:
         swap = self.workspace.swaps.swap
         self._swap_card = None if swap is None else SwapCard(swap)
         if self._swap_card is not None:
-            self.add(self._swap_card)
+            self.add(self._swap_card, "load")
 
     def update_swap(self) -> None:
         if self._swap_card is not None and (swap := self.workspace.swaps.swap) is not None:

@@ -38,11 +38,14 @@ class Welcome(Lines):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"welcome--name", "welcome--key", "welcome--text"}
 
-    def __init__(self, keys: Sequence[tuple[str, str]], hint: str = "", ways: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self) -> None:
         super().__init__(widget_id="welcome")
-        self._keys = keys
-        self._ways = ways
-        self._hint = clean(hint)
+        self.show(())
+
+    def show(self, keys: Sequence[tuple[str, str]], hint: str = "", ways: Sequence[tuple[str, str]] = ()) -> None:
+        """Show keys, each with what it does, ways to a model, and a hint below."""
+        self._keys, self._hint = keys, clean(hint)
+        self.show_ways(ways)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         lines = [

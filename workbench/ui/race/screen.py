@@ -209,8 +209,8 @@ class RaceScreen(Screen[None]):
         more += [] if self._board.tied else ["each lane scrolls alone"]
         return styled((" · ".join([text, *more]), "lane--dim"))
 
-    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
-        self._said.say(styled((clean_line(text), "lane--value")), seconds)
+    def say(self, text: str, seconds: float = SAY_SECONDS, holds: Callable[[], bool] = lambda: True) -> None:
+        self._said.say(styled((clean_line(text), "lane--value")), seconds, holds)
 
     def on_key(self, event: events.Key) -> None:
         self.prompt.take_key(event)
@@ -227,7 +227,7 @@ class RaceScreen(Screen[None]):
         elif len(self._race.lanes) < 2:
             self.say(f"A race needs two models: {self._key_for('race.add')} adds one. Your text stays.")
         elif self._race.running:
-            self.say(f"The lanes are busy: {self._key_for('race.stop')} stops them. Your text stays.")
+            self.say(f"The lanes are busy: {self._key_for('race.stop')} stops them.", holds=lambda: self.running)
         else:
             self._ask(self.prompt.take(event.shown))
 

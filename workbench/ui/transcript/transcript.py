@@ -92,6 +92,14 @@ class Transcript(VerticalScroll, can_focus=False):
             self.anchor()
         return mounted
 
+    def clear(self, topic: str) -> None:
+        """Remove what was added on a topic since the last turn: what comes next stands in its place."""
+        for widget in reversed(self.children):
+            if isinstance(widget, TurnLines):
+                break
+            if widget.has_class(f"-{topic}"):
+                widget.remove()
+
     def user_turn(self, text: str) -> UserTurn:
         return UserTurn(text, self.folds(text))
 
