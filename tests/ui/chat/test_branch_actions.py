@@ -455,6 +455,39 @@ async def test_answer_now_ends_the_thoughts_and_says_where_it_cannot(make_host: 
         assert "thoughts" in strip_lines(readings, 80)[0].plain
 
 
+async def test_the_figures_are_those_of_the_branch_that_is_shown_and_of_an_opened_session(
+    make_host: MakeHost, clock: FakeClock
+) -> None:
+    entry = ModelEntry("tiny", "tiny", "Q4_0", "/m/tiny.gguf")
+    scripts = (Script(("one", " two")), Script(("one", " two", " three")), Script(("one",)))
+    store = FakeStore()
+    app = app_on(make_host([ScriptedModel(entry, scripts, Pace(decode_tps=20))]), clock, "tiny", store=store)
+
+    def answer_tokens() -> str:
+        (row,) = [line.plain for line in app.chat.view.panel.lines if line.plain.startswith("Answer")]
+        return row.split()[1]
+
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await press(pilot, "one two", "r")
+        assert answer_tokens() == "3"
+        await press(pilot, "one two three", "left")
+        assert answer_tokens() == "2"
+        await ask(pilot, "more")
+        assert answer_tokens() == "1"
+        await press(pilot, "one", "u")
+        assert answer_tokens() == "2"
+        session = app.workspace.session()
+        store.stored[session.id] = session
+        await pilot.press("ctrl+n")
+        await settle(pilot)
+        assert answer_tokens() == "—"
+        await pilot.press("ctrl+r", "enter")
+        await settle(pilot)
+        assert answer_tokens() == "2"
+
+
 async def test_typing_after_a_click_on_a_message_goes_to_the_prompt_and_a_message_is_entered_on_purpose(
     host: ScriptedHost, clock: FakeClock
 ) -> None:

@@ -22,7 +22,7 @@ from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.kit import figures as fmt
 from workbench.ui.model_files.pages_screen import PagesScreen
-from workbench.ui.models.dialogs import FilterDialog, ProblemsDialog
+from workbench.ui.models.dialogs import FilterDialog, FolderDialog, ProblemsDialog
 from workbench.ui.models.model_list import Heading
 from workbench.ui.models.screen import ModelsScreen
 from workbench.ui.quantize.dialog import QuantizeDialog
@@ -264,7 +264,7 @@ async def test_filters(host: ScriptedHost, clock: FakeClock, demo_path: Path) ->
         assert isinstance(at.app.screen, FilterDialog)
         await at.press("escape")
         assert len(at.rows) == 10
-        await at.press("F", "down", "enter")
+        await at.press("F", "j", "j", "k", "enter")
         assert at.screen.models.filter is not None
         assert 0 < len(at.screen.models.shown) < 7
         assert "only " in shown(at.app)
@@ -278,6 +278,29 @@ async def test_filters(host: ScriptedHost, clock: FakeClock, demo_path: Path) ->
             await at.press("f")
         await at.press("escape")
         assert at.screen.models.filter is None
+
+
+async def test_a_folder_is_added_from_the_keyboard(
+    host: ScriptedHost, clock: FakeClock, demo_path: Path, tmp_path: Path
+) -> None:
+    added: list[Path] = []
+
+    def add(folder: Path) -> Sequence[str]:
+        added.append(folder)
+        return ()
+
+    (tmp_path / "gguf files").mkdir()
+    async with opened(host, clock, demo_path, config_path=Path("/the/config.toml"), add_folder=add) as at:
+        await at.press("A")
+        dialog = at.app.screen
+        assert isinstance(dialog, FolderDialog)
+        assert "/the/config.toml" in str(dialog.state.content)
+        await at.press(*f"{tmp_path}/ggux", "enter")
+        assert f"There is no folder {tmp_path}/ggux." in str(dialog.state.content)
+        await at.press("backspace", "tab", "enter")
+        assert added == [tmp_path / "gguf files"]
+        assert "is searched from now on" in at.state
+        assert at.catalog.asked == [False, True]
 
 
 async def test_problems_can_be_listed(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:

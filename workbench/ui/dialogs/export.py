@@ -21,6 +21,7 @@ from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.services import Services
 from workbench.ui.widgets.input_line import InputLine
+from workbench.ui.widgets.options import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class ExportDialog(Dialog[Export | None]):
 
     def compose(self) -> ComposeResult:
         with dialog_box("export-box", f"Export {self._what}", "Enter writes · Tab to the path · Esc closes"):
-            yield OptionList(*map(Option, self._texts.values()), id="export-form", compact=True, markup=False)
+            yield Options(*map(Option, self._texts.values()), id="export-form", compact=True, markup=False)
             yield Label("To", id="export-to", classes="dialog-label", markup=False)
             yield InputLine("export-path")
 

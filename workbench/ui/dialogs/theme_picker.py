@@ -13,6 +13,7 @@ from textual.widgets.option_list import Option
 from workbench.core.errors import ConfigError
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.widgets.options import Options
 
 
 class ThemePicker(Dialog[str | None]):
@@ -29,7 +30,7 @@ class ThemePicker(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         with dialog_box("theme-box", "Theme", "Enter keeps · Esc undoes"):
-            yield OptionList(*(Option(name) for name in self._names), id="theme-list", compact=True, markup=False)
+            yield Options(*(Option(name) for name in self._names), id="theme-list", compact=True, markup=False)
 
     def on_mount(self) -> None:
         if self._before in self._names:

@@ -24,6 +24,7 @@ from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, paragraph, styled
 from workbench.ui.models.model_list import Filter
 from workbench.ui.widgets.input_line import InputLine
+from workbench.ui.widgets.options import Options
 from workbench.ui.widgets.text_rows import TextRows
 
 _KINDS = {"source": "place", "architecture": "architecture", "state": ""}
@@ -49,9 +50,7 @@ class FilterDialog(Dialog[tuple[Filter | None] | None]):
 
     def compose(self) -> ComposeResult:
         with dialog_box("filter-box", "Show only", "Enter applies · Esc closes"):
-            yield OptionList(
-                *(Option(_row(each, count)) for each, count in self._filters), id="filter-list", markup=False
-            )
+            yield Options(*(Option(_row(each, count)) for each, count in self._filters), id="filter-list", markup=False)
 
     def on_mount(self) -> None:
         kept = [each for each, _ in self._filters]

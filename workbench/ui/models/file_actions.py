@@ -28,6 +28,7 @@ from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut_path, paragraph
 from workbench.ui.services import Services
 from workbench.ui.widgets.library_watch import search_again
+from workbench.ui.widgets.options import Options
 
 _WIDTH = 66
 """Columns of a destination."""
@@ -48,7 +49,7 @@ class ShareDialog(Dialog[Destination | None]):
     def compose(self) -> ComposeResult:
         title = f"Use {clean_line(self._model.label)} from there too"
         with dialog_box("share-box", title, "Enter links it there, nothing is copied · Esc closes"):
-            yield OptionList(
+            yield Options(
                 *(Option(_row(each), disabled=bool(each.problem)) for each in self._destinations),
                 id="share-list",
                 markup=False,
