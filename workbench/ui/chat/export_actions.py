@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from workbench.ui.dialogs.export import Export
 
 EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
-    ".modelfile": ("modelfile", None, "Modelfile   model, settings and messages, for ollama create"),
+    ".modelfile": ("modelfile", None, "Modelfile   model, settings, messages, for Ollama"),
     ".md": ("md", None, "Markdown    the conversation, to read"),
-    ".json": ("json", None, "JSON        everything, with the figures of each answer"),
-    ".sh": ("sh", None, "Commands    that start the model in llama-server, and in Ollama"),
-    ".ollama.modelfile": ("modelfile", "ollama", "Modelfile   FROM the model's name in Ollama's store"),
-    ".hf.modelfile": ("modelfile", "hf", "Modelfile   FROM hf.co/…, the model's name at Hugging Face"),
+    ".json": ("json", None, "JSON        everything, with figures of each answer"),
+    ".sh": ("sh", None, "Commands    to start it in llama-server or Ollama"),
+    ".ollama.modelfile": ("modelfile", "ollama", "Modelfile   FROM its name in Ollama's store"),
+    ".hf.modelfile": ("modelfile", "hf", "Modelfile   FROM hf.co/…, its name at Hugging Face"),
 }
 """Format, name of the model in a Modelfile, and description, by the suffix of the file."""
 
 TO_OLLAMA = "ollama"
-TO_OLLAMA_TEXT = "Ollama      make the model there, and ask it something"
+TO_OLLAMA_TEXT = "Ollama      make the model there, and ask it"
 
 
 def open_export(view: ChatView) -> None:

@@ -13,8 +13,11 @@ from workbench.core.models import DEMO, ModelEntry
 from workbench.core.servers import is_server_ref, split_ref
 from workbench.core.session import Session
 from workbench.ui.kit.sanitize import clean, clean_line
-from workbench.ui.kit.text import styled
+from workbench.ui.kit.text import paragraph, styled
 from workbench.ui.widgets.lines import Lines
+
+KEYS = 16
+"""Columns of the keys, before what they do."""
 
 
 def ways_to_a_model(models: Sequence[ModelEntry], key_for: Callable[[str], str]) -> list[tuple[str, str]]:
@@ -50,13 +53,13 @@ class Welcome(Lines):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         lines = [
             styled(("▌", "welcome--name"), ("workbench", "welcome--name")),
-            styled(("  the right model, quantization and settings for your machine", "welcome--text")),
+            *paragraph("the right model, quantization and settings for your machine", width, 2, "welcome--text"),
             Content(""),
         ]
         if self._ways:
             lines += [styled(("  No model is open. One comes from:", "welcome--name"))]
-            lines += [self._row(*way) for way in self._ways] + [Content("")]
-        lines += [self._row(*key) for key in self._keys]
+            lines += [row for way in self._ways for row in self._rows(*way, width)] + [Content("")]
+        lines += [row for key in self._keys for row in self._rows(*key, width)]
         if self._hint:
             lines += [Content(""), *(Content("  ") + line for line in Content(self._hint).wrap(max(10, width - 2)))]
         self._lines = lines
@@ -64,8 +67,9 @@ class Welcome(Lines):
         return len(lines)
 
     @staticmethod
-    def _row(key: str, text: str) -> Content:
-        return styled((f"  {key:<14}", "welcome--key"), (text, "welcome--text"))
+    def _rows(key: str, text: str, width: int) -> list[Content]:
+        first, *rest = paragraph(text, width, KEYS, "welcome--text")
+        return [styled((f"  {key:<{KEYS - 2}}", "welcome--key")) + first[KEYS:], *rest]
 
     def show_ways(self, ways: Sequence[tuple[str, str]]) -> None:
         """Show other ways to a model; the hint says how to install the demo model, where that is none of them."""

@@ -70,16 +70,17 @@ def _address_of(query: str) -> str:
 
 def row(model: ModelEntry, width: int, *, current: bool) -> Content:
     """A model in the list; one that cannot be opened has the reason in place of its figures."""
-    mark, name = ("● " if current else "  ", "rows--good"), (f"{padded(model.name, _NAME)} ", "rows--strong")
+    columns = max(12, min(_NAME, width - _QUANT - _BITS - _SIZE - 3))
+    mark, name = ("● " if current else "  ", "rows--good"), (f"{padded(model.name, columns)} ", "rows--strong")
     quant = (padded(model.quant or fmt.DASH, _QUANT), "rows--accent")
     if model.problem:
-        return styled(mark, name, quant, (cut(f" {short_problem(model)}", width - _NAME - _QUANT - 3), "rows--error"))
+        return styled(mark, name, quant, (cut(f" {short_problem(model)}", width - columns - _QUANT - 3), "rows--error"))
     bits = fmt.bits(model.bits_per_weight, " bpw")
     if model.loaded and model.bits_per_weight is None:
         # The state on the server says more than a dash.
         bits = "loaded"
     figures = bits.rjust(_BITS) + fmt.size(model.size_bytes).rjust(_SIZE) + "  "
-    room = width - _NAME - _QUANT - _BITS - _SIZE - 5
+    room = width - columns - _QUANT - _BITS - _SIZE - 5
     return styled(mark, name, quant, (figures, ""), (cut(model.source, room), "rows--dim"))
 
 

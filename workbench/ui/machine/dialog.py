@@ -88,7 +88,7 @@ def _alarms(machine: MachineView, width: int) -> list[Content]:
         text = f"The readings are {age}: a driver does not answer, or a measurement is running."
         lines += _alarm(Alarm("meters", "warning", text), width)
     if len(lines) == 1:
-        lines.append(styled(("  None. `workbench doctor` checks more than the meters show.", "gauge--label")))
+        lines += paragraph("None. `workbench doctor` checks more than the meters show.", width, 2, "gauge--label")
     return lines
 
 

@@ -16,7 +16,7 @@ from textual.worker import Worker
 
 from workbench.core.errors import WorkbenchError
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import paragraph, styled
+from workbench.ui.kit.text import cut_line, paragraph, styled
 from workbench.ui.model_files.pages import Page, TablePage, TextPage
 from workbench.ui.model_files.section_bar import SectionBar
 from workbench.ui.widgets.clipboard import CopyOut
@@ -138,7 +138,8 @@ class PagesScreen(Screen[None]):
     def _show(self) -> None:
         if not self.is_attached or not self.size.width:
             return
-        self.title_lines.set_lines(self._title_for(self.size.width))
+        width = self.size.width
+        self.title_lines.set_lines([cut_line(line, width - 1) for line in self._title_for(width)])
         self.sections.show([(page.name, page.badge) for page in self._pages], self._opened)
         page, width = self.page, self.rows.room
         if self._failure is not None:

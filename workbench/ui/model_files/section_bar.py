@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.events import Click
 from textual.message import Message
 
-from workbench.ui.kit.text import styled
+from workbench.ui.kit.text import cut, styled
 from workbench.ui.widgets.lines import Lines
 
 
@@ -49,10 +49,12 @@ class SectionBar(Lines):
         needed = sum(len(name) + len(badge) + 3 for name, badge in self._names)
         gap = 2 if needed + 2 * len(self._names) <= width else 1
         badges = needed + gap * len(self._names) <= width
+        fixed = 1 + sum(2 + gap + (len(badge) + 1) * badge.startswith("▲") for _, badge in self._names)
+        names = _fitting([name for name, _ in self._names], self._open, width - fixed)
         parts: list[tuple[str, str]] = [(" ", "")]
         length = 1
         self._places = []
-        for number, (name, badge) in enumerate(self._names):
+        for number, (name, (_, badge)) in enumerate(zip(names, self._names, strict=True)):
             start = length
             kept = badge if badges or badge.startswith("▲") else ""
             words = [
@@ -77,3 +79,14 @@ class SectionBar(Lines):
         for index, (start, end) in enumerate(self._places):
             if start <= event.x < end:
                 self.post_message(self.Wanted(index))
+
+
+def _fitting(names: Sequence[str], opened: int, room: int) -> list[str]:
+    """Names that together have `room` cells: that of the open page is whole, the longest of the others are cut."""
+    most = max(map(len, names), default=0)
+    while (
+        most > 1
+        and sum(len(name) if index == opened else min(most, len(name)) for index, name in enumerate(names)) > room
+    ):
+        most -= 1
+    return [name if index == opened else cut(name, most) for index, name in enumerate(names)]

@@ -71,8 +71,9 @@ class JobsDialog(Dialog[QueuedQuantization | None]):
         if jobs := self._queue.jobs:
             self.rows.show(len(jobs), self._row, choosable=True, cursor=cursor)
         else:
-            empty = styled(("Nothing is being made. Select a model and quantize it.", "rows--dim"))
-            self.rows.show(1, lambda *_: empty)
+            empty = "Nothing is being made. Select a model and quantize it."
+            lines = paragraph(empty, self.rows.room, 0, "rows--dim")
+            self.rows.show(len(lines), lambda index, _: lines[index])
         self._show_details()
 
     def look(self) -> None:

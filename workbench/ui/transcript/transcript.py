@@ -76,7 +76,9 @@ class Transcript(VerticalScroll, can_focus=False):
 
     @property
     def _overflows(self) -> bool:
-        return self.virtual_size.height > self.size.height
+        """Whether there is more than fits, and it ends with what is new: a welcome is read from its beginning."""
+        only_welcome = len(self.children) == 1 and self.children[0].id == "welcome"
+        return self.virtual_size.height > self.size.height and not only_welcome
 
     def watch_virtual_size(self) -> None:
         """Stay at the end as soon as the content overflows; content that fits stands at the top."""
