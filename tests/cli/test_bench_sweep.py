@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sys
@@ -10,6 +11,7 @@ from tests.servers.ollama import OllamaServer
 from tests.servers.script import Pace, Script
 from tests.servers.vllm import VllmServer
 from workbench.cli import composition
+from workbench.cli.bench_run import BenchCommand
 from workbench.core.bench import BenchMachine
 from workbench.store.kept_runs import bench_runs
 
@@ -118,7 +120,6 @@ def test_nothing_answers(call):
         ["--model", "m"],
         ["http://127.0.0.1:9"],
         ["demo", "http://127.0.0.1:9#m", "--pairs", "3"],
-        ["--yes", "demo"],
     ],
 )
 def test_bad_usage_is_status_2(call, arguments):
@@ -151,6 +152,21 @@ def test_another_machine_is_asked_only_where_somebody_says_so(call, monkeypatch)
     status, out, err = call("bench", "--server", ELSEWHERE)
     assert (status, out) == (1, "")
     assert "Nothing was asked" in err
+
+
+def test_a_test_beyond_the_context_is_said_and_asked_about_at_a_terminal(call, monkeypatch):
+    monkeypatch.setattr(BenchCommand, "run", lambda self: asyncio.sleep(0, 0))
+    asked = ("bench", "demo", "-p", "9000", "-n", "0", "-r", "1")
+    status, _, err = call(*asked)
+    assert status == 0
+    assert "was trained for a context of 8,192 tokens" in err
+    assert "Continue?" not in err
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    status, _, err = call(*asked)
+    assert status == 1
+    assert "Nothing was measured" in err
+    status, _, err = call(*asked, "--yes")
+    assert status == 0
 
 
 @pytest.mark.parametrize("words", [("--yes",), ()])

@@ -7,14 +7,16 @@ import asyncio
 
 from workbench.cli.bench_kept import list_runs, show_runs
 from workbench.cli.bench_run import BenchCommand
-from workbench.cli.bench_sweep import add_sweep_arguments, confirm, option_help, sweep_plan
+from workbench.cli.bench_sweep import add_sweep_arguments, confirm, confirm_load, option_help, sweep_plan
 from workbench.cli.composition import compose
 from workbench.cli.options import add_json
 from workbench.cli.output import note
 from workbench.core.errors import ParameterError
 from workbench.core.kept import kept_recipe
+from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
+from workbench.lab.bench.foresight import foresee
 from workbench.lab.bench.grid import OPTIONS, Grid, parse_number, parse_numbers, parse_option, parse_pairs
 from workbench.lab.bench.plan import MOST_REPETITIONS, BenchPlan
 
@@ -48,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--show", metavar="ID", nargs="+", help="show one of them (`last` is the newest), or compare two"
     )
     add_sweep_arguments(parser)
+    parser.add_argument(
+        "--yes", action="store_true", help="no question before a long run, or the load of a server on another machine"
+    )
     add_json(parser)
 
 
@@ -60,17 +65,19 @@ def run(options: argparse.Namespace) -> int:
         return list_runs(options, workers.bench_runs) if options.list else show_runs(options, workers.bench_runs)
     plan = _plan(options)
     if plan.sweep is not None:
-        confirm(plan.sweep, yes=options.yes)
+        confirm_load(plan.sweep, yes=options.yes)
     workers = compose()
     workers.note_problems()
     recipes: dict[str, Recipe | None] = {}
+    entries: dict[str, ModelEntry] = {}
     for model in plan.grid.models:
         if not is_server_ref(model):
-            entry = workers.catalog.resolve(model)
+            entry = entries[model] = workers.catalog.resolve(model)
             recipes[model] = kept_recipe(workers.kept.of(entry)).onto(entry.recipe or Recipe())
     given = {name for option, name in OPTIONS.items() if getattr(options, option.lstrip("-"))}
     plan = plan.resolved(recipes, workers.config.load, given)
     plan.check()
+    confirm(foresee(plan, entries, workers.bench_runs.records()).doubts, "Nothing was measured.", yes=options.yes)
     for model in dict.fromkeys(plan.grid.models):
         if words := plan.grid.own_words(model):
             note(f"workbench: {model} sets {' '.join(words)}.")

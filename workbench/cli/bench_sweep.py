@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from workbench.cli.output import note
 from workbench.core.errors import CancelledError, ParameterError
@@ -14,7 +15,7 @@ _LOCAL_ONLY = (
     *("-d", "-t", "-b", "-ub", "-ngl", "-ctk", "-ctv", "-fa", "-pg", "--parallel", "--pairs", "--felt", "--cache"),
     "--no-warmup",
 )
-_SWEEP_ONLY = ("--concurrency", "--model", "--seconds", "--all-levels", "--yes")
+_SWEEP_ONLY = ("--concurrency", "--model", "--seconds", "--all-levels")
 
 
 def option_help(name: str, *, default: bool = True) -> str:
@@ -37,7 +38,6 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", metavar="NAME", help="which of its models; needed where it has several")
     group.add_argument("--seconds", metavar="N", help=option_help("seconds"))
     group.add_argument("--all-levels", action="store_true", help="continue where more users only wait longer")
-    group.add_argument("--yes", action="store_true", help="consent to load a server on another machine")
 
 
 def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
@@ -64,16 +64,25 @@ def _given(options: argparse.Namespace, names: tuple[str, ...]) -> str | None:
     return next((name for name, value in values.items() if value not in (None, False, [])), None)
 
 
-def confirm(plan: SweepPlan, *, yes: bool) -> None:
+def confirm_load(plan: SweepPlan, *, yes: bool) -> None:
     """Ask for consent before a server on another machine is loaded.
 
     Raises ParameterError where standard input is no terminal to ask on, CancelledError where the user declined.
     """
-    if yes or not plan.warning:
-        return
-    if not sys.stdin.isatty():
+    if plan.warning and not yes and not sys.stdin.isatty():
         raise ParameterError(plan.warning, "Write --yes if you are allowed to load it.")
-    note(plan.warning)
+    confirm([plan.warning] if plan.warning and not yes else [], "Nothing was asked.")
+
+
+def confirm(doubts: Sequence[str], declined: str, *, yes: bool = False) -> None:
+    """Say what speaks against a run; ask whether to continue, where standard input is a terminal.
+
+    Raises CancelledError, with the message `declined`, where the user declined.
+    """
+    for text in doubts:
+        note(text)
+    if yes or not doubts or not sys.stdin.isatty():
+        return
     note("Continue? [y/N] ", end="")
     if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
-        raise CancelledError("Nothing was asked.", "--yes continues without a question.")
+        raise CancelledError(declined, "--yes continues without a question.")

@@ -22,18 +22,20 @@ from workbench.core.units import ticks_between
 from workbench.engine.scripted import ScriptedHost, ScriptedModel
 from workbench.lab.bench.bench import BenchProgress, time_text
 from workbench.lab.bench.grid import PlanError
+from workbench.lab.bench.pairs import DuelRecord, Pair
 from workbench.lab.bench.record import BenchRecord, Kind
 from workbench.lab.bench.sweep import SweepRecord
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.bench.curves import plots_of
-from workbench.ui.bench.fields import FIELDS, KINDS, fields_of, plan_of, problem_of, size_text
+from workbench.ui.bench.fields import FIELDS, KINDS, fields_of, form_of, plan_of, problem_of, size_text
 from workbench.ui.bench.form import BenchInput
 from workbench.ui.bench.plot import BenchPlot
 from workbench.ui.bench.screen import BenchScreen
 from workbench.ui.bench.summary import interval_lines, kept_row, progress_line, sweep_lines
-from workbench.ui.bench.tables import labels_of, table_of
+from workbench.ui.bench.tables import coming_in, labels_of, table_of
 from workbench.ui.dialogs.confirm import ConfirmDialog
 
+SERVER = "http://127.0.0.1:8000"
 MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
 
 
@@ -295,6 +297,105 @@ async def test_earlier_runs_one_and_two(host: ScriptedHost, clock: FakeClock) ->
         assert "+100.0 %" in seen(app)
 
 
+async def test_an_earlier_run_puts_its_settings_into_the_form_and_arrows_pass_through_the_models(
+    host: ScriptedHost, clock: FakeClock
+) -> None:
+    command = ("bench", "qwen", "smol:Q8_0", "gone", "-n", "32", "-ctk", "q8_0", "--pairs", "7")
+    old = replace(record(result(BenchTest(n_gen=32))), kind="pairs", command=command)
+    async with bench_on(host, clock, bench=FakeBench(book=FakeBenchBook([old]))) as (app, pilot):
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        form = bench_of(app).form
+        texts = form.texts
+        assert (texts["n_gen"], texts["type_k"], texts["pairs"], texts["n_prompt"]) == ("32", "q8_0", "7", "512")
+        assert "Not on this machine any more: gone." in hint(app)
+        assert bench_of(app)._kind == "pairs"
+        assert form.models.count == 2
+        await pilot.press("tab")
+        await settle(pilot)
+        first = app.focused
+        await pilot.press("up")
+        assert (app.focused, form.models.cursor) == (form.models, 1)
+        await pilot.press("up", "down", "down")
+        assert app.focused is first
+        await pilot.press("up", "up", "up")
+        assert app.focused is not form.models, "out of the top of the list, to the last field"
+        await pilot.press("down")
+        assert (app.focused, form.models.cursor) == (form.models, 0)
+
+
+async def test_a_run_beyond_the_context_or_ten_minutes_is_asked_about(
+    host: ScriptedHost, clock: FakeClock, bench: FakeBench
+) -> None:
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
+        put(app, "n_prompt", "16384")
+        put(app, "n_gen", "200000")
+        await settle(pilot)
+        assert "was trained for a context of 8,192 tokens" in " ".join(seen(app).split())
+        await pilot.press("f9")
+        await settle(pilot)
+        assert isinstance(app.screen, ConfirmDialog)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert bench.bench_runs.records == []
+        await pilot.press("f9", "enter")
+        await settle(pilot)
+        assert len(bench.bench_runs.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "models", "texts"),
+    [
+        ("tests", ["a", "b"], {"n_prompt": "128,256", "type_k": "q8_0", "n_gpu_layers": "-1", "repetitions": "3"}),
+        ("pairs", ["a", "b"], {"pairs": "20", "n_depth": "64"}),
+        ("parallel", ["a"], {"sequences": "2,4"}),
+        ("felt", ["a"], {"felt": "32,64", "cache": "yes"}),
+        ("sweep", [], {"server": f"{SERVER}#m", "concurrency": "1,2", "read": "64"}),
+    ],
+)
+def test_the_form_of_a_command_makes_that_command(kind: Kind, models: list[str], texts: dict[str, str]) -> None:
+    command = plan_of(kind, models, texts).command
+    found, refs, values = form_of(command)
+    assert (found, refs) == (kind, models)
+    assert plan_of(found, refs, values).command == command
+
+
+@pytest.mark.parametrize(
+    ("seconds", "listed"),
+    [
+        ([(1.0, 1.4), (1.4, 1.0)] * 5, "  too noisy"),
+        ([(1.0, 1.0)] * 10, "  no difference"),
+        ([(1.0, 1.0)] * 2, "  too few pairs"),
+        ([(1.0, 0.5)] * 10, "  +100.0 %"),
+    ],
+)
+def test_a_comparison_is_listed_by_its_verdict(seconds: Sequence[tuple[float, float]], listed: str) -> None:
+    def samples(time_s: float) -> tuple[Sample, ...]:
+        return (Sample(RunTime(0, round(time_s * 1e9), round(time_s * 1e9)), 1),)
+
+    first, second = result(BenchTest(n_gen=8), ref="a").case, result(BenchTest(n_gen=8), ref="b").case
+    pairs = tuple(Pair("a", samples(one), samples(other)) for one, other in seconds)
+    duel = DuelRecord(first, second, (model_of("a"), model_of("b")), "interleaved", pairs)
+    assert kept_row(replace(record(kind="pairs"), duels=(duel,)), 100, marked=False).plain.endswith(listed)
+
+
+def test_what_is_still_to_come_stands_below_what_was_measured() -> None:
+    plan = plan_of("tests", ["/m/a.gguf"], {"type_k": "f16,q8_0"})
+    first = result(BenchTest(n_prompt=512), ref="/m/a.gguf")
+    table = table_of(record(first), (), plan)
+    rows = [table.line(index, 70).plain.rstrip() for index in range(len(table))]
+    assert rows[0].startswith("pp512 ")
+    assert rows[1:] == [
+        f"{row}  is still to come" for row in ("tg128  -ctk f16", "pp512  -ctk q8_0", "tg128  -ctk q8_0")
+    ]
+    assert table.newest == 0
+    assert coming_in(plan_of("pairs", ["a", "b"], {}), record())[1:] == ["tg128: 10 pairs"]
+    assert coming_in(plan_of("felt", ["a"], {"cache": "yes"}), record())[:2] == ["128 tokens", "128 tokens, again"]
+    assert coming_in(plan_of("sweep", [], {"server": SERVER, "concurrency": "1,4"}), record())[-1] == "4 at a time"
+
+
 async def test_the_command_is_copied_and_the_run_exported(
     host: ScriptedHost, clock: FakeClock, bench: FakeBench, tmp_path
 ) -> None:
@@ -353,9 +454,6 @@ def test_the_defaults_are_a_plan_of_every_kind() -> None:
         assert plan.kind == kind
         assert size_text(plan)
     assert all(not problem_of(field, field.default) for field in FIELDS)
-
-
-SERVER = "http://127.0.0.1:8000"
 
 
 async def go_under_load(pilot: Pilot[None]) -> None:
@@ -459,6 +557,9 @@ def test_a_row_is_named_by_what_tells_it_from_the_others() -> None:
     assert labels_of(same) == ["tg8", "pp8"]
     other = [result(BenchTest(n_gen=8), ref="a"), result(BenchTest(n_gen=8), ref="b", type_k="q8_0")]
     assert labels_of(other) == ["a Q4_0  tg8  -ctk f16", "b Q4_0  tg8  -ctk q8_0"]
+    models = [replace(model_of("a"), name="SmolLM2-135M-Instruct", quant=quant) for quant in ("Q4_0", "Q8_0")]
+    quants = [replace(each, model=model) for each, model in zip(other, models, strict=True)]
+    assert labels_of(quants) == ["Q4_0  tg8  -ctk f16", "Q8_0  tg8  -ctk q8_0"]
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 100])

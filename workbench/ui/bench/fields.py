@@ -215,6 +215,34 @@ def plan_of(
     return plan
 
 
+_FLAGS = {"--cache", "--no-warmup", "--all-levels"}
+_BY_OPTION: tuple[tuple[str, Kind], ...] = (
+    ("--server", "sweep"), ("--pairs", "pairs"), ("--felt", "felt"), ("--parallel", "parallel"),
+)  # fmt: skip
+"""The options that make a run one of another kind than tests."""
+
+
+def form_of(command: Sequence[str]) -> tuple[Kind, list[str], dict[str, str]]:
+    """The form that makes a command of `workbench bench`: the kind of run, the models, and the values by field.
+
+    What the form has no field for is left out.
+    """
+    models: list[str] = []
+    options: dict[str, str] = {}
+    words = iter(command[1:])
+    for word in words:
+        if word in _FLAGS:
+            options[word] = "yes"
+        elif word.startswith("-"):
+            options[word] = next(words, "")
+        else:
+            models.append(word)
+    if "--model" in options:
+        options["--server"] = f"{options.get('--server', '')}#{options['--model']}"
+    kind = next((kind for option, kind in _BY_OPTION if option in options), "tests")
+    return kind, models, {each.name: options[each.option] for each in fields_of(kind) if each.option in options}
+
+
 def size_text(plan: BenchPlan) -> str:
     """The size of a plan, in few words."""
     if plan.sweep is not None:

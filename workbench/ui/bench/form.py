@@ -26,6 +26,10 @@ from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 
 MOST_MODEL_ROWS = 4
+SHORT_OPTION = 7
+"""Characters of an option that fit into its column."""
+SHORT_KINDS: Mapping[Kind, str] = {**KIND_NAMES, "pairs": "A/B", "sweep": "Load"}
+"""The names of the kinds on a narrow screen."""
 
 
 class BenchLines(Lines):
@@ -49,15 +53,24 @@ class KindBar(BenchLines):
     def __init__(self) -> None:
         super().__init__(widget_id="bench-kinds")
         self._places: list[tuple[int, int]] = []
+        self._kind: Kind = "tests"
 
     def show(self, kind: Kind) -> None:
+        self._kind = kind
+        line = self._line(KIND_NAMES)
+        self.set_lines([line if line.cell_length <= self.size.width else self._line(SHORT_KINDS)])
+
+    def _line(self, names: Mapping[Kind, str]) -> Content:
         line = styled(("BENCH ", "rows--heading"))
         self._places = []
         for each in KINDS:
             start = line.cell_length + 1
-            line += styled((" ", ""), (f" {KIND_NAMES[each]} ", "rows--open" if each == kind else "rows--dim"))
+            line += styled((" ", ""), (f" {names[each]} ", "rows--open" if each == self._kind else "rows--dim"))
             self._places.append((start, line.cell_length))
-        self.set_lines([line])
+        return line
+
+    def on_resize(self) -> None:
+        self.show(self._kind)
 
     def on_click(self, event: Click) -> None:
         for kind, (start, end) in zip(KINDS, self._places, strict=False):
@@ -81,6 +94,22 @@ class BenchModelRows(Rows):
 
         index: int
 
+    @dataclass
+    class Left(Message):
+        """The arrow leads out of the list, one field further or back."""
+
+        step: int
+
+    def action_move(self, step: int) -> None:
+        if self.cursor is not None and abs(step) == 1 and not 0 <= self.cursor + step < self.count:
+            self.post_message(self.Left(step))
+        else:
+            super().action_move(step)
+
+    def enter(self, step: int) -> None:
+        """Select the row that is next to where the arrow came from."""
+        self.move_to(0 if step > 0 else self.count - 1)
+
     def action_remove(self) -> None:
         if self.cursor is not None:
             self.post_message(self.Removed(self.cursor))
@@ -93,7 +122,8 @@ class BenchInput(Horizontal):
     note = query_one(".bench-note", Label)
 
     def __init__(self, field: BenchField) -> None:
-        super().__init__(id=field.id, classes="-wide" if field.wide else None)
+        super().__init__(id=field.id)
+        self.set_class(field.wide, "-wide").set_class(len(field.option) > SHORT_OPTION, "-long")
         self.field = field
         self._checked: str | None = None
 
@@ -151,6 +181,11 @@ class BenchForm(Vertical):
     @property
     def texts(self) -> Mapping[str, str]:
         return {each.field.name: each.text for each in self.query(BenchInput)}
+
+    def put(self, texts: Mapping[str, str]) -> None:
+        """Put values into the fields, by their names; all others get their defaults."""
+        for each in self.query(BenchInput):
+            each.input.value = texts.get(each.field.name, each.field.default)
 
     def show(self, kind: Kind, models: Sequence[ModelEntry], add_key: str) -> None:
         """Show the fields of a kind of run, and the models."""

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from textual.screen import Screen
 
+from workbench.core.errors import WorkbenchError
 from workbench.core.kept import kept_recipe
 from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
-from workbench.lab.bench.record import Kind
+from workbench.lab.bench.foresight import Foresight, foresee
+from workbench.lab.bench.plan import BenchPlan
+from workbench.lab.bench.record import BenchRecord, Kind
 from workbench.ui.services import Services
+
+RECALLED = 100
+"""The newest kept runs, which are looked at for the speed of a model."""
 
 
 class BenchModels:
@@ -25,6 +32,7 @@ class BenchModels:
         self._changed = changed
         self._say = say
         self._models: list[ModelEntry] = []
+        self._kept: Sequence[BenchRecord] = ()
         self._chosen = False
         """Whether the user has changed the list; until then it follows the chat."""
 
@@ -41,6 +49,15 @@ class BenchModels:
             for model in self._models
         }
 
+    async def recall(self) -> None:
+        """Read the kept runs, from which the time of a plan follows."""
+        with suppress(WorkbenchError):
+            self._kept = (await self._services.bench.bench_runs.kept())[:RECALLED]
+            self._changed()
+
+    def foresee(self, plan: BenchPlan) -> Foresight:
+        return foresee(plan, {model.ref: model for model in self._models}, self._kept)
+
     @property
     def names(self) -> Mapping[str, str]:
         """By the reference of each model, its name."""
@@ -49,6 +66,18 @@ class BenchModels:
     def of(self, kind: Kind) -> Sequence[ModelEntry]:
         """The models that a kind of run can measure."""
         return [model for model in self._models if kind != "sweep" or is_server_ref(model.ref)]
+
+    async def put(self, refs: Sequence[str]) -> list[str]:
+        """Take the models with these references, and return those that are not on this machine any more."""
+        known = await self._services.catalog.models()
+        found = {
+            ref: model
+            for ref in refs
+            for model in known
+            if ref in (model.ref, model.path, f"{model.name}:{model.quant}")
+        }
+        self._models, self._chosen = list({model.ref: model for model in found.values()}.values()), True
+        return [ref for ref in refs if ref not in found]
 
     def remove(self, model: ModelEntry) -> None:
         """Take a model out of the list."""

@@ -14,6 +14,7 @@ from textual.getters import query_one
 
 from workbench.core.errors import WorkbenchError
 from workbench.lab.bench.job import BenchJob
+from workbench.lab.bench.plan import BenchPlan
 from workbench.lab.bench.record import BenchRecord, lay_beside
 from workbench.ui.bench.curves import Plot, plots_of
 from workbench.ui.bench.form import BenchLines
@@ -52,6 +53,8 @@ class BenchResults(Vertical):
         self._table: BenchTable[Any] | None = None
         self._failures: tuple[WorkbenchError, ...] = ()
         self._added = 0
+        self._plan: BenchPlan | None = None
+        """The plan of a measurement that runs."""
         self._plots: tuple[Plot, ...] = ()
         self._follow = True
         """Whether the newest row is selected, until the user selects another."""
@@ -76,11 +79,13 @@ class BenchResults(Vertical):
     def show(self, record: BenchRecord, job: BenchJob | None = None) -> None:
         """Show a measurement, with what only its job knows."""
         failures, added = (job.failures, job.added) if job is not None else ((), 0)
+        plan = job.plan if job is not None and job.running else None
         if self._record is not None and self._record.id != record.id:
             self._follow = True
-        if record == self._record and tuple(failures) == self._failures and added == self._added:
+        shown = record, tuple(failures), added, plan
+        if shown == (self._record, self._failures, self._added, self._plan):
             return
-        self._record, self._failures, self._added = record, tuple(failures), added
+        self._record, self._failures, self._added, self._plan = shown
         self._lay_out()
 
     def compare(self, first: BenchRecord, second: BenchRecord) -> None:
@@ -103,8 +108,8 @@ class BenchResults(Vertical):
         width = self.verdict.size.width or self.size.width - 2
         said = sweep_lines(record.sweep, width) if record.sweep is not None else []
         self.verdict.set_lines([*said, *verdict_lines(record.duels, width, self._added)])
-        self._table = table_of(record, self._failures)
-        self._show_table(len(self._table) - 1 if self._follow else self.table.cursor or 0)
+        self._table = table_of(record, self._failures, self._plan)
+        self._show_table(self._table.newest if self._follow else self.table.cursor or 0)
         self._show_plots(plots_of(record))
 
     def _show_table(self, cursor: int = 0) -> None:

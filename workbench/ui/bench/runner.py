@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from textual.screen import Screen
 
@@ -38,8 +38,8 @@ class BenchRunner:
     def running(self) -> bool:
         return self.job is not None and self.job.running
 
-    def begin(self, plan: BenchPlan) -> None:
-        """Start a measurement; the load of a server on another machine needs the user's consent."""
+    def begin(self, plan: BenchPlan, doubts: Sequence[str] = ()) -> None:
+        """Start a measurement; `doubts`, and the load of a server on another machine, need the user's consent."""
 
         def start(agreed: bool | None) -> None:
             if agreed:
@@ -48,13 +48,16 @@ class BenchRunner:
                 self._started()
                 self._start(self.job, 0)
 
-        if plan.sweep is None or not plan.sweep.warning:
+        warning = plan.sweep.warning if plan.sweep is not None else ""
+        texts = [f"{warning} Continue only if you are allowed to load it."] if warning else []
+        texts += doubts
+        if not texts:
             start(True)
             return
         from workbench.ui.dialogs.confirm import ConfirmDialog
 
-        text = f"{plan.sweep.warning} Continue only if you are allowed to load it."
-        self._screen.app.push_screen(ConfirmDialog("A server on another machine", text, "continues"), start)
+        title = "A server on another machine" if warning else "Before it starts"
+        self._screen.app.push_screen(ConfirmDialog(title, "\n\n".join(texts), "continues"), start)
 
     def add_pairs(self) -> bool:
         """Add pairs to the comparison; returns whether there is one."""

@@ -14,11 +14,12 @@ from textual.content import Content
 from textual.getters import query_one
 
 from workbench.core.errors import WorkbenchError
+from workbench.lab.bench.foresight import Foresight
 from workbench.lab.bench.grid import PlanError
 from workbench.lab.bench.plan import BenchPlan
 from workbench.lab.bench.record import BenchRecord, Kind
 from workbench.lab.bench.text import FORMS
-from workbench.ui.bench.fields import KIND_NAMES, KINDS, plan_of
+from workbench.ui.bench.fields import KIND_NAMES, KINDS, form_of, plan_of
 from workbench.ui.bench.form import BenchForm, BenchLines, BenchModelRows, KindBar
 from workbench.ui.bench.models import BenchModels
 from workbench.ui.bench.results import BenchResults
@@ -87,6 +88,7 @@ class BenchScreen(ExperimentScreen):
         yield KeyBar()
 
     def on_screen_resume(self) -> None:
+        self.run_worker(self._models.recall(), group="recall", exit_on_error=False, description="read the kept runs")
         self._models.follow(self.workspace.model)
         self._show_form()
         self._paint()
@@ -125,11 +127,15 @@ class BenchScreen(ExperimentScreen):
         if self.record is not None or self._earlier:
             return
         plan = self._plan()
-        lines = plan_lines(plan, self._kind, self._models.names, self.results.room)
+        lines = self._plan_lines(plan)
         if isinstance(plan, BenchPlan):
             key = self.key_for("bench.start")
             lines += [Content(""), styled((key, "rows--figure"), (" starts it.", "rows--dim"))]
         self.results.clear(lines)
+
+    def _plan_lines(self, plan: BenchPlan | PlanError) -> list[Content]:
+        foresight = self._models.foresee(plan) if isinstance(plan, BenchPlan) else Foresight()
+        return plan_lines(plan, self._kind, self._models.names, self.results.room, foresight)
 
     def _paint(self) -> None:
         job, record = self._runner.job, self.record
@@ -186,6 +192,12 @@ class BenchScreen(ExperimentScreen):
 
     def action_step(self, step: int) -> None:
         (self.focus_next if step > 0 else self.focus_previous)("#bench-form *")
+        if self.focused is self.form.models:
+            self.form.models.enter(step)
+
+    @on(BenchModelRows.Left)
+    def _leave_models(self, event: BenchModelRows.Left) -> None:
+        self.action_step(event.step)
 
     def action_turn(self) -> None:
         (self._to_form if self.results.has_focus_within else self._to_results)()
@@ -212,12 +224,13 @@ class BenchScreen(ExperimentScreen):
             if not self._models.names:
                 self.say(f"{self.key_for('bench.add')} adds a model.")
             return
-        self._runner.begin(plan)
+        self._runner.begin(plan, self._models.foresee(plan).doubts)
 
     def _started(self) -> None:
         self._earlier = ()
         self._said.clear()
-        self.results.clear()
+        job = self._runner.job
+        self.results.clear(self._plan_lines(job.plan) if job is not None else ())
         self._to_results()
 
     def action_more(self) -> None:
@@ -261,10 +274,21 @@ class BenchScreen(ExperimentScreen):
             return
         self._earlier = records
         self._to_results()
+        if len(records) == 1:
+            self.run_worker(self._put_into_form(records[0]), group="form", exit_on_error=False, description="form")
         if len(records) == 2:
             # On a narrow screen the results get their width only now.
             self.call_after_refresh(self.results.compare, *records)
         self._paint()
+
+    async def _put_into_form(self, record: BenchRecord) -> None:
+        """Put the settings of a kept run into the form, from where it can be changed and repeated."""
+        self._kind, models, texts = form_of(record.command)
+        missing = await self._models.put(models)
+        self.form.put(texts)
+        self._show_form()
+        if missing:
+            self.form.refuse(f"Not on this machine any more: {', '.join(missing)}.")
 
     def action_copy(self) -> None:
         source = self.record or self._plan()

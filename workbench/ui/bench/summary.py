@@ -9,6 +9,7 @@ from textual.content import Content
 
 from workbench.core.statistics import Comparison
 from workbench.lab.bench.bench import BenchProgress, time_text
+from workbench.lab.bench.foresight import Foresight
 from workbench.lab.bench.grid import PlanError
 from workbench.lab.bench.job import BenchJob
 from workbench.lab.bench.pairs import DuelRecord
@@ -47,14 +48,22 @@ def verdict_lines(duels: Sequence[DuelRecord], width: int, added: int = 0) -> li
     return lines
 
 
-def plan_lines(plan: BenchPlan | PlanError, kind: Kind, names: Mapping[str, str], width: int) -> list[Content]:
+def plan_lines(
+    plan: BenchPlan | PlanError,
+    kind: Kind,
+    names: Mapping[str, str],
+    width: int,
+    foresight: Foresight,
+) -> list[Content]:
     """What a kind of run measures, and the plan for it or why there is none; `names`: of the models, by reference."""
     lines = [styled((KIND_NAMES[kind], "rows--heading")), *styled((KIND_WORDS[kind], "rows--dim")).wrap(width)]
     lines.append(Content(""))
     if isinstance(plan, PlanError):
         return [*lines, *styled((clean_line(str(plan)), "rows--warning")).wrap(width)]
     command = shlex.join(("workbench", *plan.command))
-    lines += [styled((size_text(plan), "rows--name")), *styled((clean_line(command), "rows--dim")).wrap(width)]
+    size = ", ".join(filter(None, (size_text(plan), foresight.words)))
+    lines += [*styled((size, "rows--name")).wrap(width), *styled((clean_line(command), "rows--dim")).wrap(width)]
+    lines += [row for text in foresight.doubts for row in styled((clean_line(text), "rows--warning")).wrap(width)]
     for ref, name in names.items():
         if words := plan.grid.own_words(ref):
             text = clean_line(f"The Modelfile of {name} sets {' '.join(words)}")
@@ -156,10 +165,15 @@ def kept_row(record: BenchRecord, width: int, *, marked: bool) -> Content:
     )
 
 
+VERDICTS: Mapping[str, str] = {"noisy": "too noisy", "few": "too few pairs", "equal": "no difference"}
+"""Comparisons that found no difference, and so have no figure."""
+
+
 def kept_figure(record: BenchRecord) -> str:
     """The most important figure of a run."""
     if record.duels:
-        return fmt.change(record.duels[-1].comparison.ratio - 1)
+        found = record.duels[-1].comparison
+        return VERDICTS.get(found.verdict) or fmt.change(found.ratio - 1)
     if record.sweep is not None:
         best = max((level.tps_total or 0.0 for level in record.sweep.levels), default=0.0)
         return f"{fmt.rate(best)} tokens/s total" if best else ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Generic, TypeVar
 
 from textual.content import Content
 
-from workbench.core.bench import BenchResult, part_speeds
+from workbench.core.bench import BenchModel, BenchResult, part_speeds
 from workbench.core.errors import WorkbenchError
 from workbench.core.origins import settings_text
 from workbench.core.sweep import SweepLevel
@@ -16,12 +17,13 @@ from workbench.core.units import figure_text
 from workbench.lab.bench.grid import differing_options
 from workbench.lab.bench.latency import LatencyResult
 from workbench.lab.bench.pairs import Pair
+from workbench.lab.bench.plan import BenchPlan
 from workbench.lab.bench.record import BenchRecord, Change
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.table import Column, Table
-from workbench.ui.kit.text import cut_line, styled
+from workbench.ui.kit.text import SHORT_NAME, cut, cut_line, cut_path, styled
 
 LOW_SHARE = 50.0
 """The share of the memory bandwidth, in per cent, below which something is probably wrong."""
@@ -41,9 +43,16 @@ class BenchTable(Generic[Item]):
     about: Callable[[Item], str]
     """More about a row: its raw samples, and what disturbed them."""
     failures: Sequence[WorkbenchError] = ()
+    coming: Sequence[str] = ()
+    """The labels of what is still to be measured."""
 
     def __len__(self) -> int:
-        return len(self.items) + len(self.failures)
+        return len(self.items) + len(self.failures) + len(self.coming)
+
+    @property
+    def newest(self) -> int:
+        """The index of the last row that something is known about."""
+        return max(0, len(self) - len(self.coming) - 1)
 
     @property
     def _layout(self) -> Table[Item]:
@@ -55,22 +64,57 @@ class BenchTable(Generic[Item]):
     def line(self, index: int, width: int) -> Content:
         if index < len(self.items):
             return self._layout.row(self.items[index], width)
-        message = self.failures[index - len(self.items)].message
-        return cut_line(styled((clean_line(f"✗ {message}"), "rows--error")), width)
+        index -= len(self.items)
+        if index < len(self.failures):
+            line = styled((clean_line(f"✗ {self.failures[index].message}"), "rows--error"))
+        else:
+            line = styled((f"{clean_line(self.coming[index - len(self.failures)])}  is still to come", "rows--dim"))
+        return cut_line(line, width)
 
     def detail(self, index: int) -> str:
         if index < len(self.items):
             return self.about(self.items[index])
-        return str(self.failures[index - len(self.items)])
+        index -= len(self.items)
+        return str(self.failures[index]) if index < len(self.failures) else ""
 
 
-def table_of(record: BenchRecord, failures: Sequence[WorkbenchError] = ()) -> BenchTable[Any]:
-    """The table of a measurement."""
+def table_of(
+    record: BenchRecord, failures: Sequence[WorkbenchError] = (), plan: BenchPlan | None = None
+) -> BenchTable[Any]:
+    """The table of a measurement; with the `plan` of one that runs, with what is still to come."""
     makers: dict[str, Callable[[BenchRecord], _Parts[Any]]] = {
         "parallel": _parallel_table, "pairs": _pair_table, "felt": _latency_table, "sweep": _sweep_table,
     }  # fmt: skip
     columns, items, about = makers.get(record.kind, _test_table)(record)
-    return BenchTable(columns, items, about, failures)
+    return BenchTable(columns, items, about, failures, coming_in(plan, record) if plan is not None else ())
+
+
+def coming_in(plan: BenchPlan, record: BenchRecord) -> list[str]:
+    """The labels of what a run has still to measure."""
+    if plan.sweep is not None:
+        done = len(record.sweep.levels) if record.sweep else 0
+        return [f"{level} at a time" for level in plan.sweep.settings.levels[done:]]
+    refs = list(dict.fromkeys(plan.grid.models))
+    if plan.kind == "felt":
+        again = ("", ", again") if plan.cache else ("",)
+        prompts = [f"{length} tokens{more}" for length in plan.latency for more in again]
+        done = sum(len(latency.results) for latency in record.felt)
+        named = [f"{_file_of(ref)}  {prompt}" for ref in refs for prompt in prompts] if len(refs) > 1 else prompts
+        return named[done:]
+    if plan.pairs is not None:
+        return [f"{case.test.label}: {plan.pairs} pairs" for case in plan.sides[0][len(record.duels) :]]
+    cases = plan.grid.cases()
+    done = max((cases.index(result.case) + 1 for result in record.results if result.case in cases), default=0)
+    options = differing_options([case.settings for case in cases])
+    return [
+        "  ".join([*[_file_of(case.ref)] * (len(refs) > 1), case.test.label, *words])
+        for case, words in list(zip(cases, options, strict=True))[done:]
+    ]
+
+
+def _file_of(ref: str) -> str:
+    """What a model is called before it is open: the end of its file's name, which has the quantization."""
+    return cut_path(PurePath(ref).name.removesuffix(".gguf"), SHORT_NAME)
 
 
 Labelled = tuple[str, BenchResult]
@@ -80,12 +124,22 @@ _Parts = tuple[Sequence[Column[Item]], Sequence[Item], Callable[[Item], str]]
 
 def labels_of(results: Sequence[BenchResult]) -> list[str]:
     """A label for each: its test, and the settings in which it differs from the others."""
-    several = len({result.model.label for result in results}) > 1
+    models = [result.model for result in results]
     differing = differing_options([result.case.settings for result in results])
     return [
-        "  ".join([*[result.model.label] * several, result.case.test.label, *options])
+        "  ".join(filter(None, [_told_apart(result.model, models), result.case.test.label, *options]))
         for result, options in zip(results, differing, strict=True)
     ]
+
+
+def _told_apart(model: BenchModel, models: Sequence[BenchModel]) -> str:
+    """What a model is called among others: its quantization where only that differs; nothing where it is the only."""
+    if len({each.label for each in models}) == 1:
+        return ""
+    if model.quant and len({each.name for each in models}) == 1:
+        return clean_line(model.quant)
+    quant = f" {model.quant}" if model.quant else ""
+    return f"{cut(model.name, SHORT_NAME - len(quant))}{clean_line(quant)}"
 
 
 def _labelled(record: BenchRecord) -> list[Labelled]:
