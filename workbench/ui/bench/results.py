@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -53,6 +53,8 @@ class BenchResults(Vertical):
         self._table: BenchTable[Any] | None = None
         self._failures: tuple[WorkbenchError, ...] = ()
         self._added = 0
+        self._instead: Callable[[int], Sequence[Content]] | None = None
+        """What is shown in place of a measurement, for a width."""
         self._plan: BenchPlan | None = None
         """The plan of a measurement that runs."""
         self._plots: tuple[Plot, ...] = ()
@@ -68,11 +70,12 @@ class BenchResults(Vertical):
     def on_resize(self) -> None:
         self.call_after_refresh(self._lay_out)
 
-    def clear(self, lines: Sequence[Content] = ()) -> None:
-        """Show no measurement, and these lines instead."""
+    def clear(self, lines: Callable[[int], Sequence[Content]]) -> None:
+        """Show no measurement, and lines for a width instead."""
         self._record = self._table = None
         self._follow = True
-        self.verdict.set_lines(list(lines))
+        self._instead = lines
+        self.verdict.set_lines(lines(self.room))
         self._show_table()
         self._show_plots(())
 
@@ -89,7 +92,7 @@ class BenchResults(Vertical):
         self._lay_out()
 
     def compare(self, first: BenchRecord, second: BenchRecord) -> None:
-        self._record, self._follow = None, False
+        self._record, self._follow, self._instead = None, False, None
         changes = lay_beside(first, second)
         self._table = change_table(changes, first, second)
         self.verdict.set_lines(beside_lines(first, second, self.room, common=bool(changes)))
@@ -103,6 +106,8 @@ class BenchResults(Vertical):
 
     def _lay_out(self) -> None:
         record = self._record
+        if record is None and self._instead is not None:
+            self.verdict.set_lines(self._instead(self.room))
         if record is None or not self.size.width:
             return
         width = self.verdict.size.width or self.size.width - 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -126,16 +127,15 @@ class BenchScreen(ExperimentScreen):
         """Show the plan, while there are no results."""
         if self.record is not None or self._earlier:
             return
-        plan = self._plan()
-        lines = self._plan_lines(plan)
-        if isinstance(plan, BenchPlan):
-            key = self.key_for("bench.start")
-            lines += [Content(""), styled((key, "rows--figure"), (" starts it.", "rows--dim"))]
-        self.results.clear(lines)
+        self.results.clear(partial(self._plan_lines, self._plan(), self.key_for("bench.start")))
 
-    def _plan_lines(self, plan: BenchPlan | PlanError) -> list[Content]:
+    def _plan_lines(self, plan: BenchPlan | PlanError, key: str, width: int) -> list[Content]:
+        """What a plan measures, and the key that starts it, where it can start."""
         foresight = self._models.foresee(plan) if isinstance(plan, BenchPlan) else Foresight()
-        return plan_lines(plan, self._kind, self._models.names, self.results.room, foresight)
+        lines = plan_lines(plan, self._kind, self._models.names, width, foresight)
+        if key and isinstance(plan, BenchPlan):
+            lines += [Content(""), styled((key, "rows--figure"), (" starts it.", "rows--dim"))]
+        return lines
 
     def _paint(self) -> None:
         job, record = self._runner.job, self.record
@@ -229,8 +229,8 @@ class BenchScreen(ExperimentScreen):
     def _started(self) -> None:
         self._earlier = ()
         self._said.clear()
-        job = self._runner.job
-        self.results.clear(self._plan_lines(job.plan) if job is not None else ())
+        if self._runner.job is not None:
+            self.results.clear(partial(self._plan_lines, self._runner.job.plan, ""))
         self._to_results()
 
     def action_more(self) -> None:
