@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.content import Content
 
-from workbench.ui.kit.table import Column, Table, natural
+from workbench.ui.kit.table import MOST_FLEXIBLE, Column, Table, natural
 
 NAME = Column[str]("name", lambda text: text, key=lambda text: text)
 LENGTH = Column[str]("length", lambda text: str(len(text)), 7, right=True, style="rows--figure")
@@ -16,6 +16,11 @@ TABLE = Table([NAME, LENGTH, STYLED], indent=1)
 def test_columns_without_a_width_share_what_the_others_leave() -> None:
     assert [room for _, room in TABLE.laid_out(40)] == [22, 7, 6]
     assert TABLE.row("llama", 40).plain == " llama" + " " * 25 + "5  llama "
+
+
+def test_figures_stay_beside_their_names_on_a_wide_screen() -> None:
+    assert [room for _, room in TABLE.laid_out(300)] == [MOST_FLEXIBLE, 7, 6]
+    assert [room for _, room in Table([LENGTH, NAME]).laid_out(300)] == [7, 291]
 
 
 def test_a_narrow_table_leaves_columns_out() -> None:
@@ -41,7 +46,7 @@ def test_content_may_take_the_place_of_several_cells() -> None:
     assert [(span.start, span.style) for span in line.spans] == [(1, "rows--error"), (34, "rows--accent")]
 
 
-@given(st.text(max_size=40), st.integers(30, 90))
+@given(st.text(max_size=40), st.integers(30, MOST_FLEXIBLE))
 def test_a_row_is_as_wide_as_the_table_and_harmless(text: str, width: int) -> None:
     line = Table([NAME, LENGTH], indent=1).row(text, width)
     assert line.cell_length == width

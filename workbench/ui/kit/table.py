@@ -17,6 +17,8 @@ WIDE = 100
 """Width of a table, in terminal columns, from which `Column.wide` applies."""
 LEAST_FLEXIBLE = 8
 """Width that a column without a fixed width keeps, however narrow the table."""
+MOST_FLEXIBLE = 56
+"""Width of a column without a fixed width that has figures behind it: they stay beside what they belong to."""
 _NUMBER = re.compile(r"\d{1,12}")
 
 
@@ -91,7 +93,11 @@ class Table(Generic[Item]):
                 break
             shown.pop()
         each = max(LEAST_FLEXIBLE, rest // max(1, flexible))
-        return [(column, room or each) for column, room in shown]
+        last = max((index for index, (column, _) in enumerate(shown) if column.right), default=0)
+        return [
+            (column, room or (min(each, MOST_FLEXIBLE) if index < last else each))
+            for index, (column, room) in enumerate(shown)
+        ]
 
     def header(self, width: int, by: Column[Item] | None = None, *, ascending: bool = True) -> Content:
         """The titles; the one of column `by` is marked with the direction of the order."""

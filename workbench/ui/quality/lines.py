@@ -16,6 +16,7 @@ from workbench.lab.quality.record import QualityRecord, WorstPlace
 from workbench.lab.quality.report import INTERVALS, LOWER_BOUND, sentence, short_labels
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.table import MOST_FLEXIBLE
 from workbench.ui.kit.text import cut_line, padded, paragraph, styled
 
 _KLD, _ENDS, _RATIO, _TOP = 10, 19, 10, 10
@@ -68,7 +69,7 @@ def row_line(row: QualityRow, width: int) -> Content:
 
 
 def _room(width: int) -> int:
-    return max(8, width - _KLD - _ENDS - _RATIO - _TOP - 2)
+    return max(8, min(MOST_FLEXIBLE, width - _KLD - _ENDS - _RATIO - _TOP - 2))
 
 
 def _ends(interval: Interval | None) -> str:

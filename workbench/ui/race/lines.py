@@ -206,13 +206,10 @@ def state_text(race: Race, place: str, *, greedy: bool, solo: bool) -> str:
 
 WIDE = 110
 """Terminal columns from which size and memory are shown in bytes, beside their ratios."""
-WIDEST = 132
-"""Terminal columns that the table takes at most: the figures stay beside the names."""
 
 
 def summary_lines(race: Race, result: RaceResult, width: int) -> list[Content]:
     """The table under the lanes: every lane compared with the reference."""
-    width = min(width, WIDEST)
     reference, with_bytes = result.lanes[0], width >= WIDE
     models = [lane.info.model for lane in result.lanes if lane.info]
     by_quant = len({model.name for model in models}) == 1 and len({model.quant for model in models}) == len(
