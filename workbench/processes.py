@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any, Final, NoReturn
 
 JsonObject = dict[str, Any]
@@ -25,6 +26,56 @@ END: Final = {"event": "end"}
 
 class ProcessEndedError(Exception):
     """A child ended before it had answered."""
+
+
+engines: set[int] = set()
+"""The ids of the running children that compute answers: their memory and CPU time count as this program's."""
+
+
+def start(
+    module: str,
+    *arguments: str,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+    errors: IO[bytes] | None = None,
+) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+    """Start `module` of this program with some Python; returns the process, its standard input and output.
+
+    The child runs this file, which finds the program beside itself: the Python of another environment takes everything
+    else from there.
+
+    Its `environment` is added to that of this process. `errors` is a file for its standard error; None discards it.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    process = subprocess.Popen(
+        [python, "-P", __file__, module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # Unlike a pipe, a file need not be read while the child runs.
+        stderr=subprocess.DEVNULL if errors is None else errors,
+        env={**os.environ, **(environment or {})},
+        # Ctrl+C reaches every process of the terminal's group: only the parent decides whether to stop.
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return process, process.stdin, process.stdout
+
+
+def take_output() -> IO[bytes]:
+    """The standard output of this process; what anything else prints from now on is discarded."""
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return output
+
+
+def last_lines(errors: IO[bytes], count: int = 1) -> list[str]:
+    """The last lines that are not blank in the file of a child's standard error."""
+    errors.seek(0)
+    lines = errors.read().decode("utf-8", "replace").splitlines()
+    return [line.strip() for line in lines if line.strip()][-count:]
 
 
 class _Inbox:
@@ -102,20 +153,8 @@ class ChildProcess:
         errors: IO[bytes] | None = None,
     ) -> None:
         self._errors = errors
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Unlike a pipe, a file need not be read while the child runs.
-            stderr=subprocess.DEVNULL if errors is None else errors,
-            env={**os.environ, **(environment or {})},
-            # Ctrl+C reaches every process of the terminal's group: only the parent decides whether to stop.
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._stdin = self._process.stdin
-        self._inbox = _Inbox(self._process.stdout)
+        self._process, self._stdin, output = start(module, *arguments, environment=environment, errors=errors)
+        self._inbox = _Inbox(output)
 
     @property
     def pid(self) -> int:
@@ -175,9 +214,7 @@ class ChildProcess:
         """The last line on its standard error; empty where there is none."""
         if self._errors is None:
             return ""
-        self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", "replace").splitlines()
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return "".join(last_lines(self._errors))
 
 
 class ParentChannel:
@@ -188,8 +225,7 @@ class ParentChannel:
     """
 
     def __init__(self, on_orphaned: Callable[[], None] = lambda: None) -> None:
-        self._output = os.fdopen(os.dup(1), "wb")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        self._output = take_output()
         self.on_orphaned = on_orphaned
         self._inbox = _Inbox(sys.stdin.buffer, self._orphaned)
 
@@ -216,3 +252,23 @@ class ParentChannel:
     def exit(status: int = 0) -> NoReturn:
         """End this process without running what a driver registered for that, which may block."""
         os._exit(status)
+
+
+def _run_module() -> None:
+    """Run the module that the first argument names, with the program that this file belongs to."""
+    import runpy
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    folder = Path(__file__).resolve().parent
+    name = folder.name
+    spec = spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = package = module_from_spec(spec)
+    spec.loader.exec_module(package)
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _run_module()

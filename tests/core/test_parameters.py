@@ -156,6 +156,8 @@ def values(parameter: Parameter) -> st.SearchStrategy[object]:
             return st.booleans()
         case "choice":
             return st.sampled_from(parameter.choices)
+        case "name":
+            return st.from_regex(parameter.form, fullmatch=True)
         case "format":
             return st.sampled_from(["", "json", "/a/schema.json", '{"type": "null"}'])
         case _:

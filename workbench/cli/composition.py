@@ -117,6 +117,7 @@ class Workers:
             typed_control_tokens=self.config.typed_control_tokens,
             address_of=self.addresses.address,
             correction=self.loads.correction,
+            builds=self.config.builds,
         )
 
     @cached_property

@@ -48,6 +48,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter, such as temperature=0.2"
     )
+    host = parser.add_mutually_exclusive_group()
+    host.add_argument(
+        "--engine-host", metavar="process|child", help="compute in this process, or in a child that may crash alone"
+    )
+    host.add_argument("--build", metavar="NAME", help="compute with the llama.cpp of a build that the config names")
     parser.add_argument("--system", metavar="TEXT", help="the system prompt")
     parser.add_argument("--seed", type=int, metavar="N", help="the seed; the same seed repeats the answer")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="the most tokens of the answer")
@@ -100,7 +105,12 @@ def given_values(options: argparse.Namespace) -> dict[str, Value]:
             before = values.get(name.strip(), ())
             value = (*before, *value) if isinstance(before, tuple) else value
         values[name.strip()] = value
-    for name, given in (("seed", options.seed), ("num_predict", options.max_tokens)):
+    shorthands = (
+        ("seed", options.seed),
+        ("num_predict", options.max_tokens),
+        ("engine_host", getattr(options, "engine_host", None) or getattr(options, "build", None)),
+    )
+    for name, given in shorthands:
         if given is not None:
             values[name] = check_value(name, given)
     for kind in ("format", "schema", "grammar"):

@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     recipe = workers.catalog.recipe_with_kept(options.model)
     # What the arguments set is kept now, and is no setting of this command alone.
     options.set, options.seed, options.max_tokens, options.system = [], None, None, None
+    options.engine_host = options.build = None
     sources = origins(options, workers.config, recipe)
     found = sourced_values(*settings(options, workers.config, recipe), sources)
     system = system_prompt(options, workers.config, recipe)

@@ -49,6 +49,7 @@ class Config:
     sampling: Sampling = field(default_factory=Sampling)
     load: LoadSettings = field(default_factory=LoadSettings)
     keymap: Mapping[str, str] = field(default_factory=dict)
+    builds: Mapping[str, str] = field(default_factory=dict)
     origins: Origins = field(default_factory=dict, compare=False)
     """Of the parameters that the config file or the command line sets, also to their defaults."""
 

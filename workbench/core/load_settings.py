@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workbench.core.engine_hosts import BUILD_NAME, CHILD, PROCESS
 from workbench.core.parameter import INT32, Parameter
 
 SPLIT_MODES = ("layer", "row", "none")
@@ -40,6 +41,7 @@ class LoadSettings:
     type_v: str = "f16"
     flash_attn: str = "auto"
     swa_full: bool = False
+    engine_host: str = PROCESS
 
     @property
     def reading(self) -> str:
@@ -123,5 +125,10 @@ def load_parameters() -> Sequence[Parameter]:
                   "auto lets llama.cpp decide.", choices=("auto", "on", "off"), reload=True, in_modelfile=False),
         Parameter("swa_full", "Full window cache", "bool", load.swa_full,
                   "Layers with a sliding window keep the whole context.", reload=True, in_modelfile=False),
+        Parameter("engine_host", "Engine", "name", load.engine_host,
+                  "process computes in this process; child in a process of its own, whose crash costs no conversation; "
+                  "the name of a build in the config does the same with that llama.cpp.",
+                  choices=(PROCESS, CHILD), form=BUILD_NAME, form_text="process, child, or the name of a build",
+                  reload=True, in_modelfile=False),
     )
     # fmt: on

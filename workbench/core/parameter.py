@@ -16,16 +16,16 @@ class Parameter:
     name: str
     label: str
     """The name on the screen."""
-    kind: Literal["int", "float", "bool", "choice", "strings", "format"]
+    kind: Literal["int", "float", "bool", "choice", "name", "strings", "format"]
     default: Value
     help: str
     low: float = 0
     """The bounds of a number, both included."""
     high: float = 0
     choices: tuple[str, ...] = ()
-    """The allowed values; of `strings`, those of each text."""
+    """The allowed values; of `strings`, those of each text; of a `name`, the well-known ones."""
     form: str = ""
-    """A regular expression for each text of `strings`; empty for any text."""
+    """A regular expression for a `name` or each text of `strings`; empty for any text."""
     form_text: str = ""
     """The form in words."""
     regex: bool = False
@@ -44,6 +44,8 @@ class Parameter:
             return f"one of {', '.join(self.choices)}"
         if self.kind == "bool":
             return "true or false"
+        if self.kind == "name":
+            return self.form_text
         if self.kind in ("strings", "format"):
             return f"names out of {', '.join(self.choices)}" if self.choices else self.form_text or "text"
         noun = "a whole number" if self.kind == "int" else "a number"

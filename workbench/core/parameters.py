@@ -182,6 +182,8 @@ def check_value(name: str, value: object) -> Value:
             return tuple(value)
         case "choice", str() if value in parameter.choices:
             return value
+        case "name", str() if re.fullmatch(parameter.form, value):
+            return value
         case "format", str():
             return format_value(value.strip())
         case "int", int() if not isinstance(value, bool) and parameter.low <= value <= parameter.high:
@@ -246,6 +248,8 @@ def parse_value(name: str, text: str) -> Value:
                 return check_value(name, text.strip().casefold())
             case "format":
                 return check_value(name, text)
+            case "name":
+                return check_value(name, text.strip())
             case _ if parameter.choices or parameter.form:
                 # Names and numbers, unlike texts, contain no separators.
                 items = re.split(rf"[\s{re.escape(parameter.separators)}]+", text)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from threading import Lock
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, EngineHost, ProgressCallback
+from workbench.core.engine_hosts import CHILD, PROCESS
 from workbench.core.memory import Correction
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
@@ -18,6 +22,8 @@ from workbench.core.servers import ServerAddress, is_server_ref
 from workbench.engine.llama.checkpoints import CheckpointLimits
 
 if TYPE_CHECKING:
+    from workbench.engine.child.seats import EngineSeats
+    from workbench.engine.child.values import HostOptions
     from workbench.engine.remote.host import RemoteHost
 
 SCRIPTED = "scripted"
@@ -25,7 +31,11 @@ SCRIPTED = "scripted"
 
 
 class AnyHost(EngineHost):
-    """Opens models with the engine that each needs. The arguments are those of `LlamaHost` and `RemoteHost`."""
+    """Opens models with the engine that each needs.
+
+    `builds` are the environments that have other builds of llama.cpp, by name; the other arguments are those of
+    `LlamaHost` and `RemoteHost`.
+    """
 
     def __init__(
         self,
@@ -37,8 +47,10 @@ class AnyHost(EngineHost):
         typed_control_tokens: bool = False,
         address_of: Callable[[str], ServerAddress] = ServerAddress,
         correction: Callable[[str], Awaitable[Correction]] | None = None,
+        builds: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._correction = correction
+        self._builds = builds
         self._resolve = resolve
         self._address_of = address_of
         self._state_budget_bytes = state_budget_bytes
@@ -59,33 +71,63 @@ class AnyHost(EngineHost):
                 self._remote = RemoteHost(self._address_of)
             return self._remote
 
-    def _host(self, ref: str) -> EngineHost:
+    @cached_property
+    def seats(self) -> EngineSeats:
+        """The child processes that compute."""
+        from workbench.engine.child.seats import EngineSeats
+
+        return EngineSeats(self._child_options, self._builds)
+
+    def _child_options(self) -> HostOptions:
+        from workbench.engine.child.values import HostOptions
+        from workbench.engine.llama.runtime import shared_runtime
+
+        return HostOptions(
+            state_budget_bytes=self._state_budget_bytes,
+            checkpoints=self._checkpoints,
+            memory_guard=self._memory_guard,
+            typed_control_tokens=self._typed_control_tokens,
+            niceness=shared_runtime.niceness,
+            log_level=logging.getLogger("workbench").getEffectiveLevel(),
+        )
+
+    def _host(self, ref: str, engine_host: str) -> EngineHost:
         """The host for a reference, imported when the first model of its kind is opened."""
-        kind = SCRIPTED if ref == SCRIPTED else "llama.cpp"
+        kind = SCRIPTED if ref == SCRIPTED else "llama.cpp" if engine_host == PROCESS else CHILD
         if kind not in self._hosts:
-            if kind == SCRIPTED:
-                from workbench.engine.scripted import ScriptedHost
-
-                self._hosts[kind] = ScriptedHost()
-            else:
-                from workbench.engine.llama.host import LlamaHost
-
-                self._hosts[kind] = LlamaHost(
-                    self._resolve,
-                    state_budget_bytes=self._state_budget_bytes,
-                    checkpoints=self._checkpoints,
-                    memory_guard=self._memory_guard,
-                    typed_control_tokens=self._typed_control_tokens,
-                    correction=self._correction,
-                )
+            self._hosts[kind] = self._make(kind)
         return self._hosts[kind]
+
+    def _make(self, kind: str) -> EngineHost:
+        if kind == SCRIPTED:
+            from workbench.engine.scripted import ScriptedHost
+
+            return ScriptedHost()
+        if kind == CHILD:
+            from workbench.engine.child.host import ChildHost
+
+            return ChildHost(self._resolve, self.seats, self._correction)
+        from workbench.engine.llama.host import LlamaHost
+
+        return LlamaHost(
+            self._resolve,
+            state_budget_bytes=self._state_budget_bytes,
+            checkpoints=self._checkpoints,
+            memory_guard=self._memory_guard,
+            typed_control_tokens=self._typed_control_tokens,
+            correction=self._correction,
+        )
 
     @override
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
     ) -> Engine:
         # The HTTP client is imported in a thread, so that it does not block the screen.
-        host = await asyncio.to_thread(lambda: self.remote) if is_server_ref(ref) else self._host(ref)
+        host = (
+            await asyncio.to_thread(lambda: self.remote)
+            if is_server_ref(ref)
+            else self._host(ref, settings.engine_host)
+        )
         return await host.open(ref, settings, on_progress, cancel)
 
     @override

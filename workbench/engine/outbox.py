@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import EngineError
@@ -38,7 +39,13 @@ class Outbox:
         """Hand over the events that wait."""
         batch, self._events = tuple(self._events), []
         self._flushed_ns = now_ns
-        if batch and not self._loop.is_closed():
+        if batch:
+            self.deliver(batch)
+
+    def deliver(self, batch: Batch) -> None:
+        """Hand over a batch that another process has gathered."""
+        # The loop may be closed between a look at it and the call.
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.batches.put_nowait, batch)
 
 

@@ -52,11 +52,12 @@ def kind_of(name: str) -> Kind:
     if name in ONLY_OLLAMA:
         return ONLY_OLLAMA[name]
     parameter = PARAMETERS.get(name)
+    kind = None if parameter is None or not parameter.in_modelfile else parameter.kind
     # mypy narrows no tuple of kinds.
-    if parameter is None or not parameter.in_modelfile or parameter.kind == "choice" or parameter.kind == "format":  # noqa: PLR1714
+    if kind is None or kind == "choice" or kind == "format" or kind == "name":  # noqa: PLR1714
         known = [*ONLY_OLLAMA, *(known.name for known in PARAMETERS.values() if known.in_modelfile)]
         raise ModelfileError(f"unknown parameter '{name}'", did_you_mean(name, known))
-    return parameter.kind
+    return kind
 
 
 def read_value(name: str, text: str) -> tuple[Value, str]:

@@ -145,7 +145,7 @@ async def test_no_order_of_steps_changes_an_answer(models, name):
     memory = one.engine._model.slots[0].memory
     assert len(memory.checkpoints.all) <= 4
     assert memory.checkpoints.size_bytes <= 2**21
-    assert host._states.size_bytes <= 2**22
+    assert host.states.size_bytes <= 2**22
     await host.shutdown()
 
 
@@ -261,9 +261,9 @@ async def test_the_memory_of_checkpoints_and_states_is_counted(models):
     assert first.metrics.reuse.kept_bytes == held > 0
     other = await answer(engine, chat("x" + LONG * 3))
     assert (
-        other.metrics.reuse.kept_bytes == host._states.size_bytes + engine._model.slots[0].memory.checkpoints.size_bytes
+        other.metrics.reuse.kept_bytes == host.states.size_bytes + engine._model.slots[0].memory.checkpoints.size_bytes
     )
-    assert host._states.size_bytes > held
+    assert host.states.size_bytes > held
     await host.shutdown()
 
 

@@ -168,7 +168,7 @@ async def test_a_swap_where_memory_is_short_forgets_and_frees_the_model(host, mo
         patch.setattr("workbench.engine.llama.states.mmap.mmap", short)
         await engine.close()
     assert engine._model.native is None
-    assert host._states.size_bytes == 0
+    assert host.states.size_bytes == 0
 
 
 async def test_a_swap_forgets_where_no_memory_is_budgeted(models):

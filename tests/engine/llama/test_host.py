@@ -59,7 +59,7 @@ async def test_shutdown_closes_everything_and_copies_no_caches(models):
     await host.shutdown()
     (batch,) = [batch async for batch in engine.generate(chat("Hello"), CancelToken())]
     assert isinstance(batch[-1], Failed)
-    assert host._states.size_bytes == 0
+    assert host.states.size_bytes == 0
 
 
 BAD_FILES = {

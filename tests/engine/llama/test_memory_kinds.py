@@ -214,7 +214,7 @@ async def test_a_state_that_is_refused_leaves_the_current_prefix(host, models, n
     engine = await open_toy(host, name)
     await answer(engine, raw(FIRST, limit=0))
     held = len(engine._model.slots[0].tokens)
-    states = host._states
+    states = host.states
     ((key, state),) = states._states.items()
     if damage == "emptied":
         state = replace(state, data=type(state.data)())

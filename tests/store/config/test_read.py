@@ -57,6 +57,9 @@ brief.\"\"\"
         num_ctx = 4096
         type_k = "q8_0"
         use_mmap = false
+        [builds]
+        old = "~/envs/old"
+
         [keymap]
         "chat.swap" = "ctrl+k"
         chat.stop = ["escape", "ctrl+c"]
@@ -75,6 +78,7 @@ brief.\"\"\"
         sampling=Sampling(temperature=1.0, stop=("</s>", "\n")),
         load=LoadSettings(num_ctx=4096, type_k="q8_0", use_mmap=False),
         keymap={"chat.swap": "ctrl+k", "chat.stop": "escape,ctrl+c"},
+        builds={"old": "~/envs/old"},
     )
 
 
@@ -108,6 +112,9 @@ def test_windows_editors(load, text):
         ("[load]\nnum_gpu = 1.5", "load.num_gpu", 2, ["whole number"]),
         ("[keymap]\nquit = 1", "keymap.quit", 2, ["quit", "ctrl+t"]),
         ("[keymap.chat]\nstop = true", "keymap.chat.stop", 2, ["chat.stop"]),
+        ("[builds]\nold = 1", "builds.old", 2, ["old", "~/envs/vulkan"]),
+        ("[builds]\nchild = '/opt/old'", "builds.child", 2, ["cannot be named", "child"]),
+        ("engine_host = 'child'", "engine_host", 1, ["[load]"]),
         ("[smapling]\ntemperature = 1", "smapling", 1, ["'sampling'"]),
         ("[[themes]]\nname = 1", "themes", 1, ["'theme'"]),
         ('a = """\nx\ny"""\nb = [ # ]\n1,\n]\nc = 1', "c", 7, ["'c'"]),

@@ -68,7 +68,8 @@ class LlamaHost(EngineHost):
         self._resolve = resolve
         self._typed_control_tokens = typed_control_tokens
         self._memory_guard = memory_guard
-        self._states = StateCache(state_budget_bytes)
+        self.states = StateCache(state_budget_bytes)
+        """The KV caches of closed models and of branches. Used in the runtime's thread."""
         self._checkpoints = CheckpointPool(checkpoints)
         self._engines: set[LlamaEngine] = set()
 
@@ -113,7 +114,7 @@ class LlamaHost(EngineHost):
     @override
     async def shutdown(self) -> None:
         # Nothing opens these models again: to copy their caches would take time and memory at the end.
-        self._states.close()
+        self.states.close()
         for engine in tuple(self._engines):
             await engine.close()
 
@@ -171,7 +172,7 @@ class LlamaHost(EngineHost):
             warnings=tuple(warnings),
         )
         state_key = files, settings.type_k, settings.type_v, settings.flash_attn, settings.swa_full
-        return LlamaEngine(model, info, template, controls, self._states, state_key, self._engines.discard)
+        return LlamaEngine(model, info, template, controls, self.states, state_key, self._engines.discard)
 
 
 def _within_training(entry: ModelEntry, settings: LoadSettings) -> tuple[LoadSettings, tuple[str, ...]]:

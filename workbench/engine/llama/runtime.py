@@ -132,7 +132,8 @@ class Runtime:
 
     def __init__(self, turn_ns: int = TURN_NS) -> None:
         self._turn_ns = turn_ns
-        self._niceness = 0
+        self.niceness = 0
+        """What is added to the nice value of the thread."""
         self._inbox: queue.SimpleQueue[Callable[[], object] | Job] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
@@ -144,7 +145,7 @@ class Runtime:
         of single threads; elsewhere nothing changes.
         """
         if sys.platform == "linux":
-            self._niceness = niceness
+            self.niceness = niceness
 
     def submit(self, work: Job | Callable[[], object]) -> None:
         """Add a job to the round, or a function to run once between steps; from any thread."""
@@ -168,7 +169,7 @@ class Runtime:
 
     async def do(self, function: Callable[..., Result], *arguments: object) -> Result:
         """`call`, awaited. Where the task is cancelled meanwhile, the function runs all the same."""
-        return await _outcome(self.call(function, *arguments))
+        return await outcome(self.call(function, *arguments))
 
     async def load(
         self, load: Callable[[], Result], discard: Callable[[Result], object], cancel: CancelToken
@@ -181,7 +182,7 @@ class Runtime:
                 self.submit(partial(discard, done.result()))
 
         try:
-            return await _outcome(loading)
+            return await outcome(loading)
         except asyncio.CancelledError:
             cancel.set()
             loading.add_done_callback(discard_result)
@@ -201,7 +202,7 @@ class Runtime:
             self.submit(Job(steps))
         else:
             line.submit(steps)
-        return await _outcome(future)
+        return await outcome(future)
 
     def _ensure_started(self) -> None:
         with self._start_lock:
@@ -227,8 +228,8 @@ class Runtime:
         return thread
 
     def _run(self) -> None:
-        if self._niceness:
-            os.nice(self._niceness)
+        if self.niceness:
+            os.nice(self.niceness)
         jobs: deque[Job] = deque()
         turn_end_ns: int | None = None
         # The reading of the first job's clock at which its turn ends; None before its turn.
@@ -259,7 +260,7 @@ class Runtime:
             return None
 
 
-async def _outcome(future: Future[Result]) -> Result:
+async def outcome(future: Future[Result]) -> Result:
     """The result of work that goes on where the task that waits is cancelled."""
     waiting = asyncio.wrap_future(future)
     # Otherwise asyncio reports an error that comes after the cancelled task has gone.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from workbench.engine.llama.checkpoints import Checkpoint
 from workbench.engine.llama.prompt_change import Asked
@@ -41,6 +41,10 @@ class SequenceState:
     def size_bytes(self) -> int:
         """Its memory."""
         return len(self.data) + 8 * len(self.tokens) + sum(each.size_bytes for each in self.checkpoints)
+
+
+KeptState: TypeAlias = tuple[Hashable, SequenceState, bool]
+"""A state with the model that it belongs to, and whether it is of a branch."""
 
 
 def common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
@@ -104,6 +108,19 @@ class StateCache:
             self._branches.add(key)
         while len(self._branches) > MOST_BRANCHES:
             self._remove(next(each for each in self._states if each in self._branches))
+
+    def give_away(self) -> KeptState | None:
+        """Remove the state that was used longest ago, for another process to keep; None where there is none."""
+        for key, state in self._states.items():
+            branch = key in self._branches
+            self._remove(key)
+            return key[0], state, branch
+        return None
+
+    def take_in(self, states: Iterable[KeptState]) -> None:
+        """Keep what another process gave away, in the same order."""
+        for model, state, branch in states:
+            self.put(model, state, branch=branch)
 
     def close(self) -> None:
         """Keep no further states; from any thread."""

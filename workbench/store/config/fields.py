@@ -180,8 +180,12 @@ TABLES: Mapping[str, str] = {
     "sampling": "The sampling parameters of a new conversation.",
     "load": "The load settings of a new conversation.",
     "keymap": "Key bindings: the id of an action and its key, or several keys separated by commas.",
+    "builds": "Other builds of llama.cpp: a name, and the folder of the Python environment that has it.",
 }
 """The tables, in the order in which they are written."""
+
+FREE_TABLES: Mapping[str, str] = {"keymap": 'a key: "ctrl+t"', "builds": 'a folder: "~/envs/vulkan"'}
+"""The tables with any keys, and what those take."""
 
 TABLE_KEYS: Mapping[str, tuple[str, ...]] = {
     "sampling": tuple(field.name for field in fields(Sampling)),

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from workbench.core.config import Config, ConfigProblem
+from workbench.core.engine_hosts import BUILD_NAME, CHILD, PROCESS
 from workbench.core.errors import ParameterError, did_you_mean
 from workbench.core.kept import SYSTEM
 from workbench.core.origins import Origin, from_origin
 from workbench.core.parameters import LoadSettings, Sampling, with_values
-from workbench.store.config.fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of, shown
+from workbench.store.config.fields import DEFAULTS, FREE_TABLES, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of, shown
 from workbench.store.config.servers import BadValueError
 from workbench.store.config.toml_scan import scan
 
@@ -131,6 +132,7 @@ class _ConfigReader:
         taken: dict[str, Any] = {}
         settings = DEFAULTS.sampling, DEFAULTS.load
         keymap: dict[str, str] = {}
+        builds: dict[str, str] = {}
         origins: dict[str, Origin] = {}
         for key, value in values.items():
             if key in SETTINGS:
@@ -145,9 +147,11 @@ class _ConfigReader:
                 self.note((key,), f"{key} cannot be {shown(value)}. It is a table: write [{key}], and its keys below.")
             elif key == "keymap":
                 self._keymap(value, keymap, ("keymap",))
+            elif key == "builds":
+                builds |= self._builds(value)
             else:
                 settings = self._parameters(key, value, *settings, origins)
-        return Config(**taken, sampling=settings[0], load=settings[1], keymap=keymap, origins=origins)
+        return Config(**taken, sampling=settings[0], load=settings[1], keymap=keymap, builds=builds, origins=origins)
 
     def _parameters(
         self,
@@ -180,7 +184,18 @@ class _ConfigReader:
             elif isinstance(keys, str) and keys:
                 keymap[binding] = keys
             else:
-                self.note(path, f'{binding} cannot be {shown(keys)}. It takes a key: "ctrl+t".')
+                self.note(path, f"{binding} cannot be {shown(keys)}. It takes {FREE_TABLES['keymap']}.")
+
+    def _builds(self, values: Mapping[str, Any]) -> Mapping[str, str]:
+        found = {}
+        for name, folder in values.items():
+            if name in (PROCESS, CHILD) or not re.fullmatch(BUILD_NAME, name):
+                self.note(("builds", name), f"A build cannot be named {name!r}: use letters, digits, dots and dashes.")
+            elif not isinstance(folder, str) or not folder:
+                self.note(("builds", name), f"{name} cannot be {shown(folder)}. It takes {FREE_TABLES['builds']}.")
+            else:
+                found[name] = folder
+        return found
 
     def note(self, keys: tuple[str, ...], message: str) -> None:
         line = next(

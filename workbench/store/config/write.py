@@ -22,7 +22,7 @@ from workbench.core.config import ServerSetting
 from workbench.core.errors import ConfigError, ParameterError, did_you_mean
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, check_value
 from workbench.core.secret import Secret
-from workbench.store.config.fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of
+from workbench.store.config.fields import DEFAULTS, FREE_TABLES, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of
 from workbench.store.config.read import UnreadableError, parse_text, read_text
 from workbench.store.config.servers import BadValueError, server_value
 from workbench.store.config.toml_scan import Statement, scan
@@ -148,9 +148,9 @@ def _checked(changes: Mapping[str, object]) -> Iterator[tuple[Keys, object]]:
 
 
 def _table_value(table: str, key: str, value: object) -> object:
-    if table == "keymap":
+    if table in FREE_TABLES:
         if not isinstance(value, str) or not value:
-            raise ConfigError(f"{key} cannot be {value!r}.", 'It takes a key: "ctrl+t".')
+            raise ConfigError(f"{key} cannot be {value!r}.", f"It takes {FREE_TABLES[table]}.")
         return value
     if key not in TABLE_KEYS[table]:
         raise ConfigError(f"There is no {key!r} in [{table}].", did_you_mean(key, TABLE_KEYS[table]))

@@ -1,0 +1,193 @@
+"""The engine in a child process: what it answers, and what is left where the child ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.engine.llama.conftest import answer, chat
+from workbench import processes
+from workbench.core.cancel import CancelToken
+from workbench.core.engine_hosts import CHILD, PROCESS
+from workbench.core.errors import CancelledError, EngineError, ParameterError, WorkbenchError
+from workbench.core.events import Failed
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings
+from workbench.engine.open import AnyHost
+
+
+@pytest.fixture
+def files(short_demo) -> dict[str, str]:
+    """The files that the host's references name; tests may add to it."""
+    return {"demo": str(short_demo)}
+
+
+@pytest.fixture
+def builds() -> dict[str, str]:
+    """The environments of other builds; tests may add to it."""
+    return {}
+
+
+@pytest.fixture
+async def host(files, builds):
+    def resolve(ref: str) -> ModelEntry:
+        return ModelEntry(ref, ref, path=files[ref], architecture="llama")
+
+    host = AnyHost(resolve, state_budget_bytes=2**28, memory_guard=True, builds=builds)
+    yield host
+    await host.shutdown()
+    assert not processes.engines
+
+
+async def load(host, ref="demo", engine_host=CHILD, on_progress=lambda _: None, cancel=None, **settings):
+    asked = LoadSettings(num_ctx=1024, flash_attn="on", engine_host=engine_host, **settings)
+    return await host.open(ref, asked, on_progress, cancel or CancelToken())
+
+
+def running() -> int:
+    """The id of the one process that computes."""
+    (pid,) = processes.engines
+    return pid
+
+
+async def test_it_answers_as_in_process_and_gives_its_memory_back(host, caplog):
+    engine = await load(host, engine_host=PROCESS)
+    caplog.set_level(logging.DEBUG, "workbench")
+    caplog.clear()
+    fractions, before = [], time.perf_counter_ns()
+    child = await load(host, on_progress=fractions.append)
+    # Its log is in that of the program.
+    assert [record for record in caplog.records if record.name == "workbench.llama_cpp"]
+    assert max(fractions) == 1.0
+    assert child.info.memory is not None
+    assert child.info.settings.engine_host == CHILD
+    pid = running()
+
+    request = chat("Hello", limit=12)
+    here, there = await answer(engine, request), await answer(child, request)
+    assert there.ids == here.ids
+    assert there.text == here.text
+    assert there.end.usage == here.end.usage
+    # One clock counts for all processes of the machine.
+    stamps = [event.at_ns for event in there.events]
+    assert before < min(stamps)
+    assert stamps == sorted(stamps)
+    assert max(stamps) < time.perf_counter_ns()
+
+    tokens = await child.tokens(request)
+    assert tokens == await engine.tokens(request)
+    assert await child.score(tokens) == pytest.approx(await engine.score(tokens))
+    choices = ("yes", "no")
+    assert await child.rank(request, choices, CancelToken()) == pytest.approx(
+        await engine.rank(request, choices, CancelToken())
+    )
+    with pytest.raises(WorkbenchError, match="fit in a context of 1024"):
+        await child.score([1] * 2000)
+
+    cancel = CancelToken()
+    stopped = await answer(child, chat("Hello", limit=500), cancel, lambda event: cancel.set())
+    assert stopped.end.reason == "cancelled"
+
+    await child.close()
+    assert not psutil.pid_exists(pid)
+    assert (await answer(child, request)).end.error.kind == "engine"
+    # What it knew of the conversation outlives the process.
+    again = await load(host)
+    assert running() != pid
+    assert (await answer(again, request)).cached > 1
+
+
+async def test_a_killed_process_costs_one_answer(host):
+    engine = await load(host)
+    asked = asyncio.create_task(answer(engine, chat("Hello", limit=800), on_event=lambda event: begun.set()))
+    begun = asyncio.Event()
+    await begun.wait()
+    os.kill(running(), signal.SIGKILL)
+    end = (await asked).end
+    assert isinstance(end, Failed)
+    assert "was killed (SIGKILL)" in end.error.message
+    assert "F9" in end.error.hint
+    with pytest.raises(EngineError, match="was killed"):
+        await engine.tokens(chat("Hello"))
+    assert (await answer(engine, chat("Hello"))).end.error.message == end.error.message
+    await engine.close()
+    engine = await load(host)
+    assert (await answer(engine, chat("Hello", limit=4))).end.reason == "length"
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+async def test_a_crash_is_a_sentence_and_its_traces_are_in_the_log(host, number, caplog, files):
+    files["missing"] = "/nowhere.gguf"
+    with pytest.raises(WorkbenchError, match=r"nowhere.gguf"):
+        await load(host, "missing")
+    process = await host.seats.take(CHILD)
+    os.kill(process.pid, number)
+    while process.ended is None:
+        await asyncio.sleep(0.01)
+    with pytest.raises(EngineError, match=f"The engine's process .*{number.name}"):
+        await process.call(0, "machine")
+    assert "Fatal Python error" in caplog.text
+    await host.seats.leave(process)
+
+
+async def test_a_load_that_is_stopped_leaves_nothing_open(host):
+    cancel = CancelToken()
+    with pytest.raises(CancelledError):
+        await load(host, on_progress=lambda _: cancel.set(), cancel=cancel)
+    assert not processes.engines
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(load(host, on_progress=lambda _: loop.call_soon_threadsafe(begun.set)))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    while processes.engines:
+        await asyncio.sleep(0.01)
+
+
+async def test_an_unknown_build_and_one_that_cannot_start_are_said(host, builds, tmp_path):
+    with pytest.raises(ParameterError, match=r"no build 'olf'.*"):
+        await load(host, engine_host="olf")
+    builds["old"] = str(tmp_path)
+    with pytest.raises(ParameterError, match=r"Did you mean 'old'"):
+        await load(host, engine_host="olf")
+    with pytest.raises(EngineError, match="has no Python in"):
+        await load(host, engine_host="old")
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nshift; exec {sys.executable} -S -P "$@"\n')
+    with pytest.raises(EngineError, match="does not start: Permission denied"):
+        await load(host, engine_host="old")
+    python.chmod(0o755)
+    with pytest.raises(EngineError, match=r"build old ended .*No module named") as caught:
+        await load(host, engine_host="old")
+    assert "llama-cpp-python" in caught.value.hint
+
+
+ORPHAN = """
+import os, sys, time
+from workbench.core.models import ModelEntry
+from workbench.engine.open import AnyHost
+import asyncio
+host = AnyHost(ModelEntry, state_budget_bytes=0, memory_guard=False)
+process = asyncio.run(host.seats.take("child"))
+print(process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_an_orphan_ends():
+    with subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True) as parent:
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert child.is_running()
+        parent.kill()
+    child.wait(20)

@@ -1,0 +1,146 @@
+"""Opening models in child processes: the ports of engines and of benchmarks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+
+from typing_extensions import override
+
+from workbench.core.cancel import CancelToken
+from workbench.core.engine import Engine, EngineHost, ProgressCallback, Request
+from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.core.events import Batch
+from workbench.core.memory import Correction
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings
+from workbench.engine.child.process import EngineProcess
+from workbench.engine.child.seats import EngineSeats
+from workbench.engine.child.values import ROOT, OpenEngine, Passed
+from workbench.engine.child.wire import Callback
+from workbench.engine.outbox import Outbox, RunningAnswers
+
+Resolve = Callable[[str], ModelEntry]
+
+
+async def opened(
+    seats: EngineSeats, process: EngineProcess, cancel: CancelToken, method: str, *arguments: Passed
+) -> Passed:
+    """What `method` of a child opens. Where the task is cancelled, it is closed as soon as it is open."""
+    opening = process.submit(ROOT, method, *arguments, cancel)
+    try:
+        return await asyncio.shield(asyncio.wrap_future(opening))
+    except asyncio.CancelledError:
+        cancel.set()
+        loop = asyncio.get_running_loop()
+        opening.add_done_callback(lambda done: _discard(seats, process, loop, done))
+        raise
+    except WorkbenchError:
+        await seats.leave(process)
+        raise
+
+
+class ChildHost(EngineHost):
+    """Opens GGUF files in the processes of `seats`; `resolve` and `correction` are as for `LlamaHost`."""
+
+    def __init__(
+        self,
+        resolve: Resolve,
+        seats: EngineSeats,
+        correction: Callable[[str], Awaitable[Correction]] | None = None,
+    ) -> None:
+        self._resolve = resolve
+        self._seats = seats
+        self._correction = correction
+
+    @override
+    async def open(
+        self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
+    ) -> Engine:
+        began = time.perf_counter()
+        model = await asyncio.to_thread(self._resolve, ref)
+        correction: Correction = {}
+        if self._correction is not None and model.architecture:
+            correction = dict(await self._correction(model.architecture))
+        process = await self._seats.take(settings.engine_host)
+        if cancel.is_set:
+            await self._seats.leave(process, keep=True)
+            raise CancelledError("Loading was stopped.")
+        arguments = model, settings, correction, Callback(on_progress)
+        found: OpenEngine = await opened(self._seats, process, cancel, "open", *arguments)
+        # The start of the process is a part of the load.
+        info = replace(found.info, load_ms=(time.perf_counter() - began) * 1e3)
+        return ChildEngine(self._seats, process, replace(found, info=info))
+
+    @override
+    async def shutdown(self) -> None:
+        await self._seats.shutdown()
+
+
+class ChildEngine(Engine):
+    """One open model in a child process."""
+
+    def __init__(self, seats: EngineSeats, process: EngineProcess, engine: OpenEngine) -> None:
+        self._seats = seats
+        self._process = process
+        self._number = engine.number
+        self._answers = RunningAnswers()
+        self.info = engine.info
+        self.capabilities = engine.capabilities
+
+    @override
+    def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
+        def start(outbox: Outbox) -> None:
+            self._process.submit(self._number, "generate", request, cancel, outbox=outbox)
+
+        return self._answers.stream(start, cancel)
+
+    @override
+    async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
+        return await self._call("score", tokens)  # type: ignore[no-any-return]
+
+    @override
+    async def rank(self, request: Request, choices: Sequence[str], cancel: CancelToken) -> tuple[float, ...]:
+        return await self._call("rank", request, choices, cancel)  # type: ignore[no-any-return]
+
+    @override
+    async def tokens(self, request: Request) -> tuple[int, ...]:
+        return await self._call("tokens", request)  # type: ignore[no-any-return]
+
+    @override
+    async def close(self) -> None:
+        if self._answers.closed:
+            return
+        self._answers.close()
+        await close_in_child(self._seats, self._process, self._number)
+
+    async def _call(self, method: str, *arguments: Passed) -> Passed:
+        self._answers.check_open()
+        return await self._process.call(self._number, method, *arguments)
+
+
+async def close_in_child(seats: EngineSeats, process: EngineProcess, number: int) -> None:
+    """Close an object of a child, and the process where it was the last one."""
+    try:
+        await process.call(number, "close")
+    except WorkbenchError:
+        # The process has ended: everything that it held is free.
+        pass
+    finally:
+        await asyncio.shield(seats.leave(process))
+
+
+def _discard(seats: EngineSeats, process: EngineProcess, loop: asyncio.AbstractEventLoop, done: Future[Passed]) -> None:
+    """Close what was opened for a task that has been cancelled."""
+
+    async def close() -> None:
+        if done.exception() is None:
+            await close_in_child(seats, process, done.result().number)
+        else:
+            await seats.leave(process)
+
+    if not loop.is_closed():
+        asyncio.run_coroutine_threadsafe(close(), loop)
