@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from tests.telemetry.stub import GIB
-from workbench.telemetry.host import PsutilHostMonitor, cpu_quota, is_wsl, memory_limit
+from workbench.processes import engines
+from workbench.telemetry.host import PsutilHostMonitor, cpu_quota, is_wsl, memory_limit, of_engines
 
 
 def test_a_sample_is_plausible() -> None:
@@ -23,6 +24,18 @@ def test_memory_that_is_taken_shows() -> None:
     before = monitor.sample().rss_bytes
     taken = bytearray(b"x" * (64 << 20))
     assert monitor.sample().rss_bytes >= before + len(taken) // 2
+
+
+def test_the_memory_of_engines_counts() -> None:
+    own = PsutilHostMonitor().sample().rss_bytes
+    engines.add(psutil.Process().pid)
+    try:
+        assert PsutilHostMonitor().sample().rss_bytes > 1.5 * own
+        assert of_engines(lambda process: process.pid) == psutil.Process().pid
+        engines.add(2**22 + 1)
+        assert of_engines(lambda process: process.pid) == psutil.Process().pid
+    finally:
+        engines.clear()
 
 
 @pytest.fixture

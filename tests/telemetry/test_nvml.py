@@ -134,6 +134,12 @@ def test_this_process_holds_nothing(play, nvml):
     assert only(nvml).memory_own == 0
 
 
+def test_what_the_process_of_an_engine_holds_is_its_own(play, nvml, monkeypatch):
+    monkeypatch.setattr("workbench.telemetry.nvml_device.engines", {4711})
+    play.show(RTX_4090 | {"compute": "4711:1000", "graphics": "self:500"})
+    assert only(nvml).memory_own == 1500
+
+
 def test_a_process_in_two_lists_counts_once(play, nvml):
     play.show(RTX_4090 | {"graphics": f"self:{GIB // 2}"})
     assert only(nvml).memory_own == GIB // 2

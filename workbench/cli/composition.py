@@ -34,6 +34,7 @@ from workbench.store.sessions.store import DatabaseSessionStore
 if TYPE_CHECKING:
     from workbench.core.bench import Bencher, BenchMachine, ConditionWatch, MemorySpeed
     from workbench.core.sweep import LoadClients
+    from workbench.engine.llama.plan import Machine
     from workbench.engine.remote.addresses import AddressBook
     from workbench.engine.remote.catalog import ServedCatalog
     from workbench.engine.remote.session_sender import SessionSender
@@ -146,7 +147,11 @@ class Workers:
     @cached_property
     def files(self) -> LocalFiles:
         """Inspects model files, and makes quantizations of them."""
-        return LocalFiles(self._quantize_folder, self._model_folders)
+        return LocalFiles(self._quantize_folder, self._model_folders, self.machine)
+
+    async def machine(self) -> Machine:
+        """The hardware, as the configured engine sees it."""
+        return await self.engines.machine(self.config.load.engine_host)
 
     @property
     def _model_folders(self) -> list[Path]:
@@ -258,10 +263,9 @@ class Workers:
 
     async def _memory_now(self) -> MemoryNow:
         from workbench.engine.llama.plan import room_on
-        from workbench.engine.llama.runtime import current_machine
         from workbench.library.pull.memory import MemoryNow
 
-        machine = await current_machine()
+        machine = await self.machine()
         return MemoryNow(room_on(machine), machine.repacked, self.config.load)
 
     @cached_property

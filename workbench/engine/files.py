@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from workbench.core.errors import TargetError, WorkbenchError
 from workbench.gguf.model_files import ModelFiles
 
 if TYPE_CHECKING:
+    from workbench.engine.llama.plan import Machine
     from workbench.gguf.fit import FitModel
     from workbench.gguf.header import Array
     from workbench.gguf.inspect import ModelReport
@@ -28,35 +29,45 @@ if TYPE_CHECKING:
 # first paint nor a key.
 
 
+async def _this_machine() -> Machine:
+    from workbench.engine.llama.runtime import current_machine
+
+    return await current_machine()
+
+
 class LocalFiles(ModelFiles):
     """The model files of this machine. llama.cpp is imported when it is first needed.
 
-    Without a `quantize_folder` quantizations go to the folder of their source.
+    Without a `quantize_folder` quantizations go to the folder of their source. `machine` looks at the hardware; without
+    it, this process does.
     """
 
     fallback: Path | None = None
     """The folder for a quantization whose source is in a managed store; None for the current folder."""
 
-    def __init__(self, quantize_folder: Path | None = None, model_folders: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        quantize_folder: Path | None = None,
+        model_folders: Sequence[Path] = (),
+        machine: Callable[[], Awaitable[Machine]] | None = None,
+    ) -> None:
+        self._machine = machine or _this_machine
         self._quantize_folder = quantize_folder
         self._model_folders = model_folders
         self._repacked: frozenset[str] | None = None
 
     @override
     async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
-        from workbench.engine.llama.runtime import current_machine
-
         if self._repacked is None:
             # It does not change while the program runs, and llama.cpp's thread may be busy the next time.
-            self._repacked = (await current_machine()).repacked
+            self._repacked = (await self._machine()).repacked
         return await asyncio.to_thread(_fit_model, path, adapter, self._repacked)
 
     @override
     async def room(self) -> Room:
         from workbench.engine.llama.plan import room_on
-        from workbench.engine.llama.runtime import current_machine
 
-        return room_on(await current_machine())
+        return room_on(await self._machine())
 
     @override
     async def inspect(self, path: Path) -> ModelReport:

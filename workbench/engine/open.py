@@ -24,6 +24,7 @@ from workbench.engine.llama.checkpoints import CheckpointLimits
 if TYPE_CHECKING:
     from workbench.engine.child.seats import EngineSeats
     from workbench.engine.child.values import HostOptions
+    from workbench.engine.llama.plan import Machine
     from workbench.engine.remote.host import RemoteHost
 
 SCRIPTED = "scripted"
@@ -90,6 +91,21 @@ class AnyHost(EngineHost):
             niceness=shared_runtime.niceness,
             log_level=logging.getLogger("workbench").getEffectiveLevel(),
         )
+
+    async def machine(self, engine_host: str) -> Machine:
+        """The hardware, as the llama.cpp of `engine_host` sees it."""
+        if engine_host == PROCESS:
+            from workbench.engine.llama.runtime import current_machine
+
+            return await current_machine()
+        from workbench.engine.child.values import ROOT
+
+        process = await self.seats.take(engine_host)
+        try:
+            found: Machine = await process.call(ROOT, "machine")
+            return found
+        finally:
+            await self.seats.leave(process, keep=True)
 
     def _host(self, ref: str, engine_host: str) -> EngineHost:
         """The host for a reference, imported when the first model of its kind is opened."""

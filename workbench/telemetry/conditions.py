@@ -12,6 +12,7 @@ from typing_extensions import override
 from workbench.core.bench import Conditions, ConditionWatch
 from workbench.core.energy import energy_between
 from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, Telemetry, TelemetrySample
+from workbench.telemetry.host import of_engines
 from workbench.telemetry.sampler import system_sampler
 
 
@@ -66,8 +67,12 @@ class SystemConditionWatch(ConditionWatch):
         """The time, and the CPU time of all processes and of this one, in seconds."""
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "guest", 0.0)
-        own = self._process.cpu_times()
-        return time.monotonic(), sum(times) - idle, own.user + own.system
+        return time.monotonic(), sum(times) - idle, _cpu_seconds(self._process) + of_engines(_cpu_seconds)
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    own = process.cpu_times()
+    return own.user + own.system
 
 
 def _load_average() -> float | None:

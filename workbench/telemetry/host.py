@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from workbench.core.telemetry import HostMonitor, HostSample
+from workbench.processes import engines
+
+if TYPE_CHECKING:
+    import psutil
 
 CGROUP = Path("/sys/fs/cgroup")
 _LIMIT_FILES = ("memory.max", "memory/memory.limit_in_bytes")
 _STATISTICS = (("memory.stat", "inactive_file"), ("memory/memory.stat", "total_inactive_file"))
 _USAGE_FILES = ("memory.current", "memory/memory.usage_in_bytes")
+
+
+def _rss(process: psutil.Process) -> int:
+    size: int = process.memory_info().rss
+    return size
+
+
+def of_engines(measure: Callable[[psutil.Process], float]) -> float:
+    """The sum over the processes that compute for this one."""
+    import psutil
+
+    found = 0.0
+    for pid in tuple(engines):
+        with suppress(psutil.Error):
+            found += measure(psutil.Process(pid))
+    return found
 
 
 def system_memory() -> tuple[int, int]:
@@ -42,7 +65,7 @@ class PsutilHostMonitor(HostMonitor):
         except (OSError, RuntimeError):  # Containers may hide its source file.
             swap = None
         return HostSample(
-            rss_bytes=self._process.memory_info().rss,
+            rss_bytes=_rss(self._process) + int(of_engines(_rss)),
             free_bytes=memory.available,
             total_bytes=memory.total,
             cpu_percent=min(100.0, max(0.0, psutil.cpu_percent(interval=None))),

@@ -14,7 +14,7 @@ from typing import Any
 from typing_extensions import override
 
 from workbench.core.telemetry import GpuSample, SourceName
-from workbench.processes import ChildProcess
+from workbench.processes import ChildProcess, engines
 from workbench.telemetry.nvml import NO_LIBRARY, REASONS, STALE_CODES, library_is_there
 from workbench.telemetry.source import GpuSource, SourceError, sample_from_dict
 
@@ -61,7 +61,7 @@ class NvmlChild(GpuSource):
             child.close(1)
 
     def _ask(self, child: ChildProcess) -> dict[str, Any]:
-        child.send()
+        child.send(engines=[*engines])
         try:
             found = child.receive(self._patience_s)
         except TimeoutError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from workbench.core.telemetry import Absence, GpuInfo, GpuSample, Throttle, normal_pci_id
+from workbench.processes import engines
 from workbench.telemetry.source import is_known
 
 UNINITIALIZED = 1
@@ -219,11 +220,12 @@ class NvmlDevice:
         return memory.total, memory.used, memory.free
 
     def _own_memory(self) -> int | None:
-        """Bytes that this process holds on the device."""
+        """Bytes that this process and those of its engines hold on the device."""
         if self._reader.foreign_pids:
             self._absent["memory_own"] = "not identified"
             return None
-        held: list[int | None] = []
+        held: dict[int, int | None] = {}
+        own = {self._reader.pid, *engines}
         answered = False
         for name in _PROCESS_LISTS:
             processes = self._ask(name, self._processes, name)
@@ -233,14 +235,14 @@ class NvmlDevice:
                 continue
             answered = True
             # A process with compute and graphics contexts is in two lists, with the same size.
-            held += [process.usedGpuMemory for process in processes if process.pid == self._reader.pid]
+            held |= {process.pid: process.usedGpuMemory for process in processes if process.pid in own}
         if not answered:
             return None
-        if not all(map(is_known, held)):
+        if not all(map(is_known, held.values())):
             self._absent["memory_own"] = "not supported"
             return None
         self._absent.pop("memory_own", None)
-        return max(filter(None, held), default=0)
+        return sum(filter(None, held.values()))
 
     def _processes(self, handle: object, name: str) -> Sequence[Nvml]:
         nvml = self._nvml

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from workbench.processes import ParentChannel
+from workbench.processes import ParentChannel, engines
 from workbench.telemetry.nvml import NvmlSource
 from workbench.telemetry.source import SourceError, sample_to_dict
 
@@ -23,7 +23,9 @@ def main() -> None:
     """Answer until the parent closes the channel."""
     channel = ParentChannel()
     source = NvmlSource(int(sys.argv[1]))
-    for _ in channel.orders():
+    for order in channel.orders():
+        engines.clear()
+        engines.update(order.get("engines", ()))
         channel.emit(**answer(source))
 
 

@@ -29,8 +29,12 @@ from workbench.engine.outbox import Outbox
 WORKER = "workbench.engine.child.worker"
 END_S = 5.0
 """How long a process may take to end after its input has closed."""
-LAST_LINES = 3
+LAST_LINES = 2
 """Lines of the log that are shown where it ended by itself."""
+MOST_LINES = 2_000
+"""Lines that the interpreter and native code may have written about the end."""
+LONGEST_WORDS = 400
+"""Characters of what is shown of them."""
 
 _logger = logging.getLogger(__name__)
 _SIGNALS = {
@@ -174,8 +178,14 @@ class EngineProcess:
             case Called(callback, arguments):
                 if (function := self._callbacks.get(callback)) is not None:
                     function(*arguments)
+            case _:
+                self._note(message)
+
+    def _note(self, message: object) -> None:
+        match message:
             case Logged(logger, level, text):
-                self._words.append(text.strip())
+                if level > logging.DEBUG:
+                    self._words.append(text.strip())
                 logging.getLogger(logger).log(level, "%s", text)
             case Aborting(text):
                 self._abort = text
@@ -199,7 +209,7 @@ class EngineProcess:
             _fail(future, outbox, error)
 
     def _why(self, status: int | None) -> EngineError:
-        written = processes.last_lines(self._errors, 40)
+        written = processes.last_lines(self._errors, MOST_LINES)
         for line in written:
             _logger.error("%s: %s", self._label, line)
         name = signal.Signals(-status).name if status is not None and -status in {*signal.Signals} else ""
@@ -207,8 +217,8 @@ class EngineProcess:
         # What the interpreter writes of a crash begins with this.
         native = list(itertools.takewhile(lambda line: not line.startswith("Fatal Python error"), written))
         words = [self._abort] if self._abort else native[-1:] or list(self._words)
-        said = f" Its last words: {' / '.join(words)}" if words else ""
-        hint = "F9 loads the model again; what was written is kept. The log (F12) has more."
+        said = f" Its last words: {' / '.join(words)[:LONGEST_WORDS]}" if words else ""
+        hint = "Load the model again (F9 on the screen); what was written is kept. The log (F12) has more."
         return EngineError(f"{self._label} {how}.{said}", hint)
 
 
