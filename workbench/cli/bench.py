@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", metavar="MODEL", nargs="*", help="`demo`, .gguf files, or NAME:QUANT")
     for option, name in OPTIONS.items():
         about = option_help(name, default=option != "--parallel")
-        parser.add_argument(option, metavar="LIST", action="append", default=[], help=about)
+        names = (option, "--engine-host") if option == "--build" else (option,)
+        parser.add_argument(*names, metavar="LIST", action="append", default=[], help=about)
     parser.add_argument(
         "-pg", metavar="PP,TG", action="append", default=[], help="a prompt and generated tokens, timed together"
     )

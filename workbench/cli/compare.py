@@ -114,6 +114,8 @@ async def _race(
     cancel.on_set(race.stop)
     try:
         await race.open()
+        if race.several_engines:
+            note("Several processes compute: the models are asked one after the other.")
         if race.in_turn:
             note("The models do not fit in memory together: they are loaded and asked one after the other.")
         if not cancel.is_set:

@@ -147,9 +147,9 @@ class Workers:
     @cached_property
     def files(self) -> LocalFiles:
         """Inspects model files, and makes quantizations of them."""
-        return LocalFiles(self._quantize_folder, self._model_folders, self.machine)
+        return LocalFiles(self._quantize_folder, self._model_folders, self._machine)
 
-    async def machine(self) -> Machine:
+    async def _machine(self) -> Machine:
         """The hardware, as the configured engine sees it."""
         return await self.engines.machine(self.config.load.engine_host)
 
@@ -170,9 +170,11 @@ class Workers:
     @cached_property
     def bencher(self) -> Bencher:
         """Opens models for timing."""
+        from workbench.engine.child.bench import AnyBencher
         from workbench.engine.llama.bench import LlamaBencher
 
-        return LlamaBencher(self.catalog.resolve, memory_guard=self.config.memory_guard)
+        here = LlamaBencher(self.catalog.resolve, memory_guard=self.config.memory_guard)
+        return AnyBencher(here, self.catalog.resolve, self.engines.seats)
 
     @cached_property
     def load_clients(self) -> LoadClients:
@@ -265,7 +267,7 @@ class Workers:
         from workbench.engine.llama.plan import room_on
         from workbench.library.pull.memory import MemoryNow
 
-        machine = await self.machine()
+        machine = await self._machine()
         return MemoryNow(room_on(machine), machine.repacked, self.config.load)
 
     @cached_property

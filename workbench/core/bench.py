@@ -9,6 +9,7 @@ from typing import Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
+from workbench.core.engine_hosts import PROCESS
 from workbench.core.metrics import per_second
 from workbench.core.statistics import deviation
 
@@ -41,6 +42,8 @@ class BenchSettings:
     type_k: str = "f16"
     type_v: str = "f16"
     flash_attn: str = "auto"
+    engine_host: str = PROCESS
+    """`process`, `child`, or the name of a build of llama.cpp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,8 @@ class BenchModel:
     read_bytes: int | None = None
     """Bytes of weights that one token reads; None where that is not known."""
     warnings: tuple[str, ...] = ()
+    build: BenchMachine | None = None
+    """The machine as another build of llama.cpp sees it; None where it was timed in process."""
 
     @property
     def label(self) -> str:

@@ -29,6 +29,7 @@ def as_load_settings(settings: BenchSettings, test: BenchTest) -> LoadSettings:
         type_k=settings.type_k,
         type_v=settings.type_v,
         flash_attn=settings.flash_attn,
+        engine_host=settings.engine_host,
     )
 
 
@@ -50,6 +51,7 @@ def as_bench_settings(load: LoadSettings) -> BenchSettings:
         type_k=load.type_k,
         type_v=load.type_v,
         flash_attn=load.flash_attn,
+        engine_host=load.engine_host,
     )
 
 

@@ -15,12 +15,15 @@ import pytest
 
 from tests.engine.llama.conftest import answer, chat
 from workbench import processes
+from workbench.core.bench import BenchCase, BenchSettings, BenchTest
 from workbench.core.cancel import CancelToken
 from workbench.core.engine_hosts import CHILD, PROCESS
 from workbench.core.errors import CancelledError, EngineError, ParameterError, WorkbenchError
 from workbench.core.events import Failed
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
+from workbench.engine.child.bench import AnyBencher
+from workbench.engine.llama.bench import LlamaBencher
 from workbench.engine.open import AnyHost
 
 
@@ -136,6 +139,27 @@ async def test_a_crash_is_a_sentence_and_its_traces_are_in_the_log(host, number,
         await process.call(0, "machine")
     assert "Fatal Python error" in caplog.text
     await host.seats.leave(process)
+
+
+async def test_a_benchmark_in_another_process_and_its_end(host, files):
+    here = LlamaBencher(lambda ref: ModelEntry(ref, ref, path=files[ref]))
+    bencher = AnyBencher(here, here._resolve, host.seats)
+    case = BenchCase("demo", BenchSettings(n_threads=1, engine_host=CHILD), BenchTest(n_prompt=8, n_gen=2))
+    target = await bencher.open(case, lambda _: None, CancelToken())
+    assert target.model.name == "demo"
+    assert target.model.build.build_commit
+    run = await target.prepare(case.settings, case.test)
+    assert await run.warm_up(CancelToken()) > 0
+    time = await run.repeat(1, CancelToken())
+    assert min(time.prompt_ns, time.gen_ns) > 0
+    cancel = CancelToken()
+    cancel.set()
+    with pytest.raises(CancelledError):
+        await run.repeat(1, cancel)
+    os.kill(running(), signal.SIGKILL)
+    with pytest.raises(EngineError, match="was killed"):
+        await run.repeat(1, CancelToken())
+    await target.close()
 
 
 async def test_a_load_that_is_stopped_leaves_nothing_open(host):

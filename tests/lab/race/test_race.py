@@ -249,14 +249,20 @@ async def test_what_does_not_fit_together_is_run_in_turn(make: Callable[..., Rac
     assert "one after the other" in as_markdown(result_of(race))
 
 
-async def test_solo_lanes_write_one_after_the_other(make: Callable[..., Race], host: ScriptedHost) -> None:
+@pytest.mark.parametrize("several", [False, True])
+async def test_solo_lanes_and_those_of_several_engines_write_one_after_the_other(
+    make: Callable[..., Race], host: ScriptedHost, several: bool
+) -> None:
     writing: set[str] = set()
 
     def look(lane: Lane, _: object) -> None:
         (writing.add if lane.state == "writing" else writing.discard)(lane.spec.ref)
         assert len(writing) <= 1
 
-    race = await asked(make("a", "b", "c", solo=True, on_event=look), "why")
+    race = make("a", "b", "c", solo=not several, on_event=look)
+    if several:
+        race.lanes[1].spec = race.lanes[1].spec.changed({"engine_host": "old"})
+    race = await asked(race, "why")
     assert texts(race) == [ONE, OTHER, ONE]
     assert len(open_engines(host)) == 3
 

@@ -9,11 +9,12 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from workbench.core.bench import BenchCase, BenchMachine, BenchSettings, BenchTest
+from workbench.core.bench import BenchCase, BenchSettings, BenchTest
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine
 from workbench.core.errors import EngineError, WorkbenchError
@@ -101,8 +102,10 @@ class HostedEngines:
     ) -> OpenTarget:
         """See `Bencher.open`."""
         self._models[case.ref] = model
-        target = await self._benches().open(case, on_progress, cancel)
-        return OpenTarget(self._add(target), target.model)
+        bencher = self._benches()
+        machine = await bencher.machine()
+        target = await bencher.open(case, on_progress, cancel)
+        return OpenTarget(self._add(target), replace(target.model, build=machine))
 
     async def prepare(self, target: int, settings: BenchSettings, test: BenchTest) -> int:
         """The number of a run: see `BenchTarget.prepare`."""
@@ -111,10 +114,6 @@ class HostedEngines:
     async def machine(self) -> Machine:
         """The hardware, as this build sees it."""
         return await current_machine()
-
-    async def bench_machine(self) -> BenchMachine:
-        """See `Bencher.machine`."""
-        return await self._benches().machine()
 
     async def next_state(self) -> KeptState | None:
         """Give a kept state away; None where none is left."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from workbench.core.bench import BenchCase, BenchSettings, BenchTest
+from workbench.core.engine_hosts import PROCESS
 from workbench.core.errors import ParameterError, did_you_mean
 from workbench.core.load_settings import KV_TYPES, LOAD_MODES, SPLIT_MODES
 from workbench.core.parameters import parse_value
@@ -92,7 +93,7 @@ def parse_pairs(text: str, option: str) -> tuple[int, int]:
 
 
 WEIGHTS_FIELDS = (
-    "load_mode", "devices", "split_mode", "main_gpu", "n_gpu_layers", "n_cpu_moe", "tensor_split",
+    "engine_host", "load_mode", "devices", "split_mode", "main_gpu", "n_gpu_layers", "n_cpu_moe", "tensor_split",
     "tensor_buft_overrides",
 )  # fmt: skip
 """The fields of `BenchSettings` that the weights are loaded with."""
@@ -134,6 +135,7 @@ class Grid:
     type_k: tuple[str, ...] = ("f16",)
     type_v: tuple[str, ...] = ("f16",)
     flash_attn: tuple[str, ...] = ("auto",)
+    engine_host: tuple[str, ...] = (PROCESS,)
     sequences: tuple[int, ...] = ()
     """Numbers of sequences that are computed together; empty for the ordinary tests of one."""
     own: Mapping[str, Mapping[str, int | str]] = field(default_factory=dict, hash=False)
@@ -244,6 +246,7 @@ OPTIONS = {
     "-ctk": "type_k",
     "-ctv": "type_v",
     "-fa": "flash_attn",
+    "--build": "engine_host",
     "--parallel": "sequences",
 }
 """The options that take a comma list, and the fields of `Grid` that they fill."""
@@ -286,4 +289,6 @@ def parse_option(option: str, text: str) -> tuple[int, ...] | tuple[str, ...]:
         return tuple(dict.fromkeys(_parse_list(item, option) for item in text.split(",")))
     if option == "-fa":
         return tuple(dict.fromkeys(FLASH_ATTN[word] for word in parse_words(text, option, tuple(FLASH_ATTN))))
+    if option == "--build":
+        return tuple(dict.fromkeys(str(parse_value("engine_host", name)) for name in text.split(",")))
     return parse_numbers(text, option, *_BOUNDS.get(option, (0, LARGEST)))

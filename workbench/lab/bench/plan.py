@@ -28,6 +28,7 @@ _LOAD_PARAMETERS = {
     "num_cpu_moe": "n_cpu_moe", "override_tensor": "tensor_buft_overrides", "split_mode": "split_mode",
     "tensor_split": "tensor_split", "main_gpu": "main_gpu", "devices": "devices", "offload_kqv": "no_kv_offload",
     "load_mode": "load_mode", "type_k": "type_k", "type_v": "type_v", "flash_attn": "flash_attn",
+    "engine_host": "engine_host",
 }  # fmt: skip
 """The load parameters of an ordinary engine that have an option of the bench, and the fields of `Grid` for them."""
 

@@ -21,7 +21,7 @@ UNPAIRED = "Two runs at different times: the change includes whatever changed on
 _SETTING_COLUMNS = {
     "ngl": "n_gpu_layers", "n_batch": "n_batch", "n_ubatch": "n_ubatch", "type_k": "type_k", "type_v": "type_v",
     "fa": "flash_attn", "ncmoe": "n_cpu_moe", "ot": "tensor_buft_overrides", "sm": "split_mode", "ts": "tensor_split",
-    "mg": "main_gpu", "dev": "devices", "nkvo": "no_kv_offload", "lm": "load_mode",
+    "mg": "main_gpu", "dev": "devices", "build": "engine_host", "nkvo": "no_kv_offload", "lm": "load_mode",
 }  # fmt: skip
 
 MUCH_CACHED = 50.0
@@ -35,7 +35,7 @@ BUSY_CLIENT = 70.0
 def as_fields(result: BenchResult, machine: BenchMachine) -> dict[str, object]:
     """A result with llama-bench's names, in its order; the program's own fields come last."""
     case, model = result.case, result.model
-    settings, test = case.settings, case.test
+    settings, test, machine = case.settings, case.test, model.build or machine
     return {
         "build_commit": machine.build_commit,
         "build_number": 0,
@@ -85,6 +85,7 @@ def as_fields(result: BenchResult, machine: BenchMachine) -> dict[str, object]:
         "model": model.name,
         "quant": model.quant,
         "backend": model.backend,
+        "engine_host": settings.engine_host,
         "gpu_layers": model.gpu_layers,
         "warm_up_runs": result.warm_up_runs,
         "stable": result.stable,
@@ -308,6 +309,16 @@ def notes(results: Sequence[BenchResult]) -> list[str]:
     return found
 
 
-def build_line(machine: BenchMachine) -> str:
+def build_lines(machine: BenchMachine, results: Sequence[BenchResult]) -> list[str]:
+    """The build and its versions on one line, and each other one that results are from."""
+    others = {each.case.settings.engine_host: build for each in results if (build := each.model.build) is not None}
+    named = [build_line(build, f" {name}") for name, build in others.items()]
+    here = not results or any(each.model.build is None for each in results)
+    return [build_line(machine)] * here + named
+
+
+def build_line(machine: BenchMachine, name: str = "") -> str:
     """The build and its versions, on one line."""
-    return f"build: {machine.build_commit} ({', '.join(f'{name} {version}' for name, version in machine.versions)})"
+    return (
+        f"build{name}: {machine.build_commit} ({', '.join(f'{name} {version}' for name, version in machine.versions)})"
+    )

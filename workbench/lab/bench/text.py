@@ -11,7 +11,7 @@ from workbench.lab.bench.pairs import Design
 from workbench.lab.bench.record import BenchRecord
 from workbench.lab.bench.report import (
     as_fields,
-    build_line,
+    build_lines,
     comparison_fields,
     latency_fields,
     latency_table,
@@ -74,7 +74,8 @@ def record_text(record: BenchRecord) -> str:
     if record.sweep is not None:
         lines += _sweep_lines(record.sweep)
     else:
-        lines += ["", *notes(record.results), build_line(record.machine)]
+        timed = [*record.results, *(result for duel in record.duels for result in duel.results(record.at))]
+        lines += ["", *notes(record.results), *build_lines(record.machine, timed)]
     if record.memory is not None and any(result.roof_pct is not None for result in record.results):
         lines.append(f"memory bandwidth: {record.memory.bytes_per_s / 1e9:.1f} GB/s ({record.memory.method})")
     return "\n".join(lines)

@@ -22,6 +22,7 @@ from workbench.core.events import Event, Failed
 from workbench.core.metrics import Meter
 from workbench.core.origins import Origins, set_names
 from workbench.core.parameters import Sampling
+from workbench.core.servers import is_server_ref
 from workbench.lab.race.divergence import first_divergence
 from workbench.lab.race.lane import Lane, LaneAnswer, LaneSpec, LaneState
 
@@ -68,6 +69,18 @@ class Race:
     def reference(self) -> Lane | None:
         """The lane that the others are compared with; None without lanes."""
         return self.lanes[0] if self.lanes else None
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether lanes answer one after the other: on request, for lack of memory, or because several processes would
+        compute on the same cores.
+        """
+        return self.solo or self.in_turn or self.several_engines
+
+    @property
+    def several_engines(self) -> bool:
+        """Whether lanes are computed in several processes of this machine."""
+        return len({lane.spec.load.engine_host for lane in self.lanes if not is_server_ref(lane.spec.ref)}) > 1
 
     @property
     def running(self) -> bool:
@@ -189,14 +202,14 @@ class Race:
         for lane in lanes:
             if not lane.running and not lane.hopeless:
                 lane.cancel = CancelToken()
-                lane.round = 0 if self.solo or self.in_turn else self._round
+                lane.round = 0 if self.one_by_one else self._round
                 self._set(lane, "waiting")
                 lane.task = asyncio.create_task(self._run(lane))
 
     async def _run(self, lane: Lane) -> None:
         """Answer all questions that this lane has not answered."""
         try:
-            if self.solo or self.in_turn:
+            if self.one_by_one:
                 async with self._one_at_a_time:
                     await self._make_room(lane)
                     await self._answer_all(lane)

@@ -105,6 +105,8 @@ FIELDS = (
     BenchField("tensor_buft_overrides", "Overrides", "-ot", "", "Devices of tensors by patterns, such as "
                "blk.0.=CPU;output=CUDA0.", _LOAD, wide=True),
     BenchField("flash_attn", "Flash attn", "-fa", "auto", "Flash attention: on, off or auto.", _LOAD),
+    BenchField("engine_host", "Engine", "--build", "process", "process is in process, child is a process of its own; "
+               "or a build of the config.", _LOAD, wide=True),
     BenchField("server", "Server", "--server", "", "The server's address, such as http://127.0.0.1:8000#MODEL; "
                "empty for that of the model above.", _SWEEP, single=True, wide=True),
     BenchField("concurrency", "Users", "--concurrency", "1,2,4,8,16", "Numbers of users who ask at the same time.",

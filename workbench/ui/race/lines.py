@@ -199,6 +199,8 @@ def state_text(race: Race, place: str, *, greedy: bool, solo: bool) -> str:
     """How the lanes are asked, below them; `place` is which of them are on the screen."""
     parts = [f"lanes {place}"] if place else []
     parts += ["greedy" if greedy else "sampled, one seed for all", "solo" if solo else "side by side"]
+    if race.several_engines:
+        parts[-1] = "one after the other, as several processes compute"
     if race.in_turn:
         parts.append("not all fit in memory: loaded and asked one after the other")
     return " · ".join(parts)

@@ -1,0 +1,105 @@
+"""Benchmarks of models in child processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from typing_extensions import override
+
+from workbench.core.bench import (
+    BenchCase,
+    Bencher,
+    BenchMachine,
+    BenchRun,
+    BenchSettings,
+    BenchTarget,
+    BenchTest,
+    RunTime,
+)
+from workbench.core.cancel import CancelToken
+from workbench.core.engine import ProgressCallback
+from workbench.core.engine_hosts import PROCESS
+from workbench.core.errors import CancelledError
+from workbench.core.models import ModelEntry
+from workbench.engine.child.host import close_in_child, opened
+from workbench.engine.child.process import EngineProcess
+from workbench.engine.child.seats import EngineSeats
+from workbench.engine.child.values import ROOT, OpenTarget, Passed
+from workbench.engine.child.wire import Callback
+
+
+class AnyBencher(Bencher):
+    """Opens GGUF files for benchmarks with `here` or in the processes of `seats`; `resolve` is as for `LlamaHost`."""
+
+    def __init__(self, here: Bencher, resolve: Callable[[str], ModelEntry], seats: EngineSeats) -> None:
+        self._here = here
+        self._resolve = resolve
+        self._seats = seats
+
+    @override
+    async def machine(self) -> BenchMachine:
+        return await self._here.machine()
+
+    @override
+    async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> BenchTarget:
+        if case.settings.engine_host == PROCESS:
+            return await self._here.open(case, on_progress, cancel)
+        model = await asyncio.to_thread(self._resolve, case.ref)
+        process = await self._seats.take(case.settings.engine_host)
+        if cancel.is_set:
+            await self._seats.leave(process, keep=True)
+            raise CancelledError("Loading was stopped.")
+        found: OpenTarget = await opened(
+            self._seats, process, cancel, "open_target", model, case, Callback(on_progress)
+        )
+        return _ChildTarget(self._seats, process, found)
+
+
+class _ChildTarget(BenchTarget):
+    """A model opened for a benchmark in a child process."""
+
+    def __init__(self, seats: EngineSeats, process: EngineProcess, target: OpenTarget) -> None:
+        self._seats = seats
+        self._process = process
+        self._number: int | None = target.number
+        self.model = target.model
+
+    @override
+    async def prepare(self, settings: BenchSettings, test: BenchTest) -> BenchRun:
+        return _ChildRun(self._process, await self._process.call(ROOT, "prepare", self._number, settings, test))
+
+    @override
+    async def close(self) -> None:
+        number, self._number = self._number, None
+        if number is not None:
+            await close_in_child(self._seats, self._process, number)
+
+
+class _ChildRun(BenchRun):
+    """A context for one test in a child process."""
+
+    def __init__(self, process: EngineProcess, number: int) -> None:
+        self._process = process
+        self._number = number
+
+    @override
+    async def warm_up(self, cancel: CancelToken) -> float:
+        seconds: float = await self._do(cancel, "warm_up")
+        return seconds
+
+    @override
+    async def repeat(self, seed: int, cancel: CancelToken) -> RunTime:
+        found: RunTime = await self._do(cancel, "repeat", seed)
+        return found
+
+    @override
+    async def close(self) -> None:
+        await self._process.call(self._number, "close")
+
+    async def _do(self, cancel: CancelToken, method: str, *arguments: Passed) -> Passed:
+        try:
+            return await self._process.call(self._number, method, *arguments, cancel)
+        except asyncio.CancelledError:
+            cancel.set()
+            raise
