@@ -26,6 +26,7 @@ SCRIPTS = (
     "bench_parity",
     "quality",
     "race_fairness",
+    "engine_host",
     "race_keys",
     "markup",
     "quantize",

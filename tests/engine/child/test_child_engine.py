@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -61,7 +62,7 @@ def running() -> int:
     return pid
 
 
-async def test_it_answers_as_in_process_and_gives_its_memory_back(host, caplog):
+async def test_it_answers_as_in_process_and_gives_its_memory_back(host, files, caplog):
     engine = await load(host, engine_host=PROCESS)
     caplog.set_level(logging.DEBUG, "workbench")
     caplog.clear()
@@ -99,6 +100,8 @@ async def test_it_answers_as_in_process_and_gives_its_memory_back(host, caplog):
     stopped = await answer(child, chat("Hello", limit=500), cancel, lambda event: cancel.set())
     assert stopped.end.reason == "cancelled"
 
+    await benchmark(host, files)
+    assert running() == pid
     await child.close()
     assert not psutil.pid_exists(pid)
     assert (await answer(child, request)).end.error.kind == "engine"
@@ -106,42 +109,33 @@ async def test_it_answers_as_in_process_and_gives_its_memory_back(host, caplog):
     again = await load(host)
     assert running() != pid
     assert (await answer(again, request)).cached > 1
-
-
-async def test_a_killed_process_costs_one_answer(host):
-    engine = await load(host)
-    asked = asyncio.create_task(answer(engine, chat("Hello", limit=800), on_event=lambda event: begun.set()))
-    begun = asyncio.Event()
-    await begun.wait()
+    ended = asyncio.create_task(again.tokens(request))
     os.kill(running(), signal.SIGKILL)
-    end = (await asked).end
+    with suppress(EngineError):
+        await ended
+    end = (await answer(again, request)).end
     assert isinstance(end, Failed)
     assert "was killed (SIGKILL)" in end.error.message
     assert "F9" in end.error.hint
-    with pytest.raises(EngineError, match="was killed"):
-        await engine.tokens(chat("Hello"))
-    assert (await answer(engine, chat("Hello"))).end.error.message == end.error.message
-    await engine.close()
-    engine = await load(host)
-    assert (await answer(engine, chat("Hello", limit=4))).end.reason == "length"
+    await again.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
-async def test_a_crash_is_a_sentence_and_its_traces_are_in_the_log(host, number, caplog, files):
+async def test_a_crash_is_a_sentence_and_its_traces_are_in_the_log(host, caplog, files):
     files["missing"] = "/nowhere.gguf"
     with pytest.raises(WorkbenchError, match=r"nowhere.gguf"):
         await load(host, "missing")
     process = await host.seats.take(CHILD)
-    os.kill(process.pid, number)
+    os.kill(process.pid, signal.SIGSEGV)
     while process.ended is None:
         await asyncio.sleep(0.01)
-    with pytest.raises(EngineError, match=f"The engine's process .*{number.name}"):
+    with pytest.raises(EngineError, match=r"The engine's process crashed \(SIGSEGV\)\. Load"):
         await process.call(0, "machine")
     assert "Fatal Python error" in caplog.text
     await host.seats.leave(process)
 
 
-async def test_a_benchmark_in_another_process_and_its_end(host, files):
+async def benchmark(host, files) -> None:
+    """Time something in the process that hosts the engines."""
     here = LlamaBencher(lambda ref: ModelEntry(ref, ref, path=files[ref]))
     bencher = AnyBencher(here, here._resolve, host.seats)
     case = BenchCase("demo", BenchSettings(n_threads=1, engine_host=CHILD), BenchTest(n_prompt=8, n_gen=2))
@@ -156,17 +150,11 @@ async def test_a_benchmark_in_another_process_and_its_end(host, files):
     cancel.set()
     with pytest.raises(CancelledError):
         await run.repeat(1, cancel)
-    os.kill(running(), signal.SIGKILL)
-    with pytest.raises(EngineError, match="was killed"):
-        await run.repeat(1, CancelToken())
+    await run.close()
     await target.close()
 
 
 async def test_a_load_that_is_stopped_leaves_nothing_open(host):
-    cancel = CancelToken()
-    with pytest.raises(CancelledError):
-        await load(host, on_progress=lambda _: cancel.set(), cancel=cancel)
-    assert not processes.engines
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(load(host, on_progress=lambda _: loop.call_soon_threadsafe(begun.set)))
