@@ -103,7 +103,7 @@ def main() -> int:
     engines.close()
     bars = [
         Bar(f"{what}: child / in process", samples.ratio(f"child {what}", f"in process {what}"), BAR, at_least=True)
-        for what in ("decode", "prefill", "to the first token (1/s)", "tokens per CPU second")
+        for what in ("decode", "prefill", "to the first token (1/s)")
     ]
     print(f"tokens/s, {chosen.threads} threads, {chosen.rounds} interleaved rounds\n")
     print_table(SAMPLE_HEADERS, sample_rows(samples))

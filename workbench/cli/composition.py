@@ -273,9 +273,11 @@ class Workers:
     @cached_property
     def logits(self) -> LogitHost:
         """Opens models for their logits."""
+        from workbench.engine.child.logits import AnyLogitHost
         from workbench.engine.llama.logits import LlamaLogitHost
 
-        return LlamaLogitHost(self.catalog.resolve, memory_guard=self.config.memory_guard)
+        here = LlamaLogitHost(self.catalog.resolve, memory_guard=self.config.memory_guard)
+        return AnyLogitHost(here, self.catalog.resolve, self.engines.seats)
 
     @cached_property
     def quality_runs(self) -> RunFolder[QualityRecord]:

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 
+import numpy as np
 import psutil
 import pytest
 
@@ -19,13 +20,16 @@ from workbench import processes
 from workbench.core.bench import BenchCase, BenchSettings, BenchTest
 from workbench.core.cancel import CancelToken
 from workbench.core.engine_hosts import CHILD, PROCESS
-from workbench.core.errors import CancelledError, EngineError, ParameterError, WorkbenchError
+from workbench.core.errors import CancelledError, EngineError, ParameterError, QualityError, WorkbenchError
 from workbench.core.events import Failed
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.child.bench import AnyBencher
+from workbench.engine.child.logits import AnyLogitHost
 from workbench.engine.llama.bench import LlamaBencher
+from workbench.engine.llama.logits import LlamaLogitHost
 from workbench.engine.open import AnyHost
+from workbench.lab.quality.logits import ModelSpec
 
 
 @pytest.fixture
@@ -101,6 +105,7 @@ async def test_it_answers_as_in_process_and_gives_its_memory_back(host, files, c
     assert stopped.end.reason == "cancelled"
 
     await benchmark(host, files)
+    await logits(host, files)
     assert running() == pid
     await child.close()
     assert not psutil.pid_exists(pid)
@@ -152,6 +157,30 @@ async def benchmark(host, files) -> None:
         await run.repeat(1, cancel)
     await run.close()
     await target.close()
+
+
+async def logits(host, files) -> None:
+    """The logits that come through the pipe are those that are computed here."""
+    here = LlamaLogitHost(lambda ref: ModelEntry(ref, ref, path=files[ref]))
+    logit_host = AnyLogitHost(here, here._resolve, host.seats)
+    found = []
+    for kind in (PROCESS, CHILD):
+        specs = [ModelSpec("demo", LoadSettings(engine_host=kind, num_thread=1, flash_attn="on"))] * 2
+        models = await logit_host.open(specs, 64, lambda _: None, CancelToken())
+        tokens, positions, rows = await models.tokenize("a b c d e f g"), [], []
+
+        def keep(first, each, rows=rows):
+            rows += [first, [row.copy() for row in each]]
+
+        await models.compute(tokens, 2, keep, CancelToken(), positions.append)
+        found.append((tokens, rows[0], np.array(rows[1]), positions[-1], await models.texts(tokens[:2])))
+        with pytest.raises(ZeroDivisionError):
+            await models.compute(tokens, 2, lambda *_: 1 / 0, CancelToken(), positions.append)
+        await models.close()
+    assert found[0][:2] + found[0][3:] == found[1][:2] + found[1][3:]
+    np.testing.assert_array_equal(found[0][2], found[1][2])
+    with pytest.raises(QualityError, match="in one process, not in child and process"):
+        await logit_host.open([specs[0], ModelSpec("demo")], 64, lambda _: None, CancelToken())
 
 
 async def test_a_load_that_is_stopped_leaves_nothing_open(host):

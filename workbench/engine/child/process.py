@@ -176,10 +176,17 @@ class EngineProcess:
                 elif not future.cancelled():
                     future.set_result(value)
             case Called(callback, arguments):
-                if (function := self._callbacks.get(callback)) is not None:
-                    function(*arguments)
+                self._call_back(callback, arguments)
             case _:
                 self._note(message)
+
+    def _call_back(self, callback: int, arguments: tuple[Passed, ...]) -> None:
+        function = self._callbacks.get(callback)
+        try:
+            if function is not None:
+                function(*arguments)
+        except Exception:
+            _logger.exception("A function that the engine's process called has failed.")
 
     def _note(self, message: object) -> None:
         match message:
@@ -211,7 +218,7 @@ class EngineProcess:
     def _why(self, status: int | None) -> EngineError:
         written = processes.last_lines(self._errors, MOST_LINES)
         for line in written:
-            _logger.error("%s: %s", self._label, line)
+            _logger.debug("%s: %s", self._label, line)
         name = signal.Signals(-status).name if status is not None and -status in {*signal.Signals} else ""
         how = _SIGNALS.get(name) or (f"ended by {name}" if name else f"ended with status {status}")
         # What the interpreter writes of a crash begins with this.

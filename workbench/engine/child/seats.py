@@ -121,7 +121,10 @@ class EngineSeats:
             try:
                 while (state := process.submit(ROOT, "next_state").result(HAND_OVER_S)) is not None:
                     seat.kept.append(state)
-            except (WorkbenchError, TimeoutError) as error:
-                _logger.warning("Kept states are lost: %s", error)
+            except WorkbenchError:
+                # It has ended: what it knew is lost, which costs a prefill.
+                pass
+            except TimeoutError:
+                _logger.warning("The states that the engine's process has kept are lost: it does not respond.")
             process.close()
             seat.process = None

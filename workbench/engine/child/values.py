@@ -11,6 +11,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo
 from workbench.engine.llama.checkpoints import CheckpointLimits
+from workbench.lab.quality.logits import LogitModel
 
 Passed: TypeAlias = Any
 """An argument or a result of a call: a value that can be pickled."""
@@ -105,3 +106,11 @@ class OpenTarget:
 
     number: int
     model: BenchModel
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLogits:
+    """Models that were opened in the child for their logits."""
+
+    number: int
+    models: tuple[LogitModel, ...]

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from workbench.engine.child.values import (
     Logged,
     MethodCall,
     OpenEngine,
+    OpenLogits,
     OpenTarget,
     Passed,
     Returned,
@@ -44,6 +45,7 @@ from workbench.processes import take_output
 if TYPE_CHECKING:
     from workbench.engine.llama.bench import LlamaBencher
     from workbench.engine.llama.plan import Machine
+    from workbench.lab.quality.logits import ModelSpec, Reduce
 
 _logger = logging.getLogger(__name__)
 
@@ -110,6 +112,34 @@ class HostedEngines:
     async def prepare(self, target: int, settings: BenchSettings, test: BenchTest) -> int:
         """The number of a run: see `BenchTarget.prepare`."""
         return self._add(await self.objects[target].prepare(settings, test))
+
+    async def open_logits(
+        self,
+        models: Mapping[str, ModelEntry],
+        specs: Sequence[ModelSpec],
+        n_ctx: int,
+        on_progress: Callable[[float], None],
+        cancel: CancelToken,
+    ) -> OpenLogits:
+        """See `LogitHost.open`; `models` are those of the specifications, by reference."""
+        from workbench.engine.llama.logits import LlamaLogitHost
+
+        host = LlamaLogitHost(models.__getitem__, memory_guard=self._guard)
+        found = await host.open(specs, n_ctx, on_progress, cancel)
+        return OpenLogits(self._add(found), found.models)
+
+    async def compute_logits(
+        self,
+        number: int,
+        tokens: Sequence[int],
+        first: int,
+        reduce: Reduce,
+        cancel: CancelToken,
+        on_position: Callable[[int], None],
+        part: bool,
+    ) -> None:
+        """See `LogitModels.compute`."""
+        await self.objects[number].compute(tokens, first, reduce, cancel, on_position, part=part)
 
     async def machine(self) -> Machine:
         """The hardware, as this build sees it."""
