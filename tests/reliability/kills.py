@@ -70,7 +70,9 @@ class Kills:
             "config": self._config,
         }
         self._real: dict[str, Callable[[Program], float]] = (
-            {"chat, real model": self._chat, "swap": self._swap, "race": self._race} if real else {}
+            {"chat, real model": self._chat, "swap": self._swap, "race": self._race, "engine": self._engine}
+            if real
+            else {}
         )
         self._targets = real
 
@@ -84,7 +86,8 @@ class Kills:
         else:
             uses = {**self._scripted, **self._real}
             model = str(variant("Q4_K_M")) if kind in self._real else "scripted"
-            with Program(self._home, model) as program:
+            host = ["--engine-host", "child"] if kind == "engine" else []
+            with Program(self._home, model, *host) as program:
                 self._begin(program)
                 program.drain(uses[kind](program))
                 self._kill(program)
@@ -176,6 +179,24 @@ class Kills:
         program.wait_until(lambda text: text.count("idle") >= 2, 30, "lanes")
         self._ask(program, self._text())
         return self._chance.uniform(0, 6)
+
+    def _engine(self, program: Program) -> float:
+        """Kill the process that hosts the engine while it answers, load again, and ask again."""
+        text = self._text()
+        self._ask(program, text)
+        self._wait_for_answer(program, text)
+        self._asked.add(text)
+        program.drain(self._chance.uniform(0, 1))
+        for child in psutil.Process(program.pid).children():
+            if any("engine.child.worker" in word for word in child.cmdline()):
+                child.send_signal(self._chance.choice((signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)))
+                self.done["engine killed"] += 1
+                child.wait(20)
+        program.drain(0.5)
+        program.send(F9)
+        program.wait_until(lambda shown: "Loading" in shown, what="a load")
+        program.wait_until(lambda shown: " is ready" in shown, 60, "a loaded model")
+        return self._chat(program)
 
     def _export(self, program: Program) -> float:
         text = self._text()

@@ -126,8 +126,7 @@ def load_parameters() -> Sequence[Parameter]:
         Parameter("swa_full", "Full window cache", "bool", load.swa_full,
                   "Layers with a sliding window keep the whole context.", reload=True, in_modelfile=False),
         Parameter("engine_host", "Engine", "name", load.engine_host,
-                  "process computes in this process; child in a process of its own, whose crash costs no conversation; "
-                  "the name of a build in the config does the same with that llama.cpp.",
+                  "What computes: this process, a child that may crash alone, or a build of the config.",
                   choices=(PROCESS, CHILD), form=BUILD_NAME, form_text="process, child, or the name of a build",
                   reload=True, in_modelfile=False),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from workbench.core.engine_hosts import PROCESS
 from workbench.core.events import Source
 from workbench.core.memory import BufferComparison, Correction, MemoryBuffer, compare_buffers
 from workbench.core.parameters import LoadSettings, Value
@@ -185,6 +186,12 @@ class EngineInfo:
     """The sampling parameters that the author recommends in the model's file, by name."""
     measured_by: Source = "engine"
     """Who timestamps the events of its answers."""
+
+    @property
+    def where(self) -> str:
+        """The device, and the process where it is another one: `CPU`, `CPU in child`, `Vulkan0 in vulkan`."""
+        host = self.settings.engine_host
+        return self.backend if host == PROCESS or self.model.path is None else f"{self.backend} in {host}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ class CommandRunner:
             "context": f"{fmt.count(info.settings.num_ctx)} of {fmt.count(model.context_length)} tokens",
             "size": fmt.size(model.size_bytes),
             "memory": fmt.size(info.memory.total_bytes) if info.memory else None,
-            "computes on": info.backend,
+            "computes on": info.where,
             "file": model.path,
         }
         return "\n".join(f"{name:<16}{value or fmt.DASH}" for name, value in rows.items())

@@ -50,7 +50,7 @@ def _model_lines(readings: StatsReadings, width: int) -> list[Content]:
         name = f"loading {clean_line(readings.loading)}" if readings.loading else "no model"
         return [styled((name[:width], "gauge--model")), Content("")]
     model = info.model
-    facts = [clean_line(part) for part in (model.quant or "", info.backend) if part]
+    facts = [clean_line(part) for part in (model.quant or "", info.where) if part]
     if model.bits_per_weight is not None:
         facts.insert(1 if model.quant else 0, f"{model.bits_per_weight:.2f} bpw")
     if info.gpu_layers:

@@ -68,7 +68,7 @@ def head_lines(lane: Lane, width: int, reference: Lane | None) -> list[Content]:
             facts.append(f"{model.bits_per_weight:.2f} bpw")
         facts.append(fmt.size(model.size_bytes))
     if lane.info is not None and lane.info.measured_by != "engine":
-        facts.append(clean(lane.info.backend))
+        facts.append(clean(lane.info.where))
     if lane.info is not None and lane.info.memory is not None:
         facts.append(f"mem {fmt.size(lane.info.memory.total_bytes)}")
     own = own_settings(lane, reference) if reference is not None else []
