@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["system", "user", "assistant"]
+from workbench.core.tools import ToolCall
+
+Role = Literal["system", "user", "assistant", "tool"]
+"""`tool`: the result of a call, for the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,12 @@ class Message:
     content: str
     reasoning: str = ""
     """The reasoning before the answer; shown separately, and passed to the template as `reasoning_content`."""
+    calls: tuple[ToolCall, ...] = ()
+    """The calls of tools in an answer."""
+    call_id: str = ""
+    """The id of the call whose result this is."""
+    tool: str = ""
+    """The name of the tool whose result this is."""
 
 
 def without_empty_answers(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -28,7 +37,7 @@ def without_empty_answers(messages: Sequence[Message]) -> tuple[Message, ...]:
     kept: list[Message] = []
     left_out = False
     for message in messages:
-        if message.role == "assistant" and not message.content.strip():
+        if message.role == "assistant" and not message.content.strip() and not message.calls:
             left_out = True
         elif left_out and message.role == "user" and kept and kept[-1].role == "user":
             kept[-1] = Message("user", f"{kept[-1].content}\n\n{message.content}")

@@ -12,6 +12,7 @@ from workbench.core.config import Overflow
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.tools import Tool
 
 ProgressCallback = Callable[[float], None]
 """Called with a fraction from 0 to 1, in any thread."""
@@ -33,6 +34,8 @@ class Request:
     when_context_full: Overflow = "stop"
     continues: bool = False
     """Whether the last message is the beginning of the answer, to be continued."""
+    tools: tuple[Tool, ...] = ()
+    """The tools that the answer may call. Its text then keeps the markup of calls (`core/tools.py`)."""
     alternatives: int = 0
     """The likeliest tokens that are wanted at each place of the answer; 0 for none."""
     timed: bool = False
@@ -72,6 +75,13 @@ class Engine(Protocol):
 
         Raises:
             WorkbenchError: The engine has no `score` among its capabilities, or a choice does not fit; CancelledError.
+        """
+
+    async def check_tools(self) -> None:
+        """Look whether the model can call tools; the first time it may take a second.
+
+        Raises:
+            WorkbenchError: It cannot; the message says why.
         """
 
     async def tokens(self, request: Request) -> tuple[int, ...]:

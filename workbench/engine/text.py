@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
+from workbench.core.tool_calls import is_call_mark
 from workbench.engine.families import Family
 from workbench.engine.thoughts import (
     ReasoningSplitter,
@@ -64,11 +65,13 @@ class AnswerText:
         *,
         begun: bool = False,
         continued: bool = False,
+        calls: bool = False,
     ) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._decode = self._decoder.decode
         self._stops = StopStrings(stops)
-        self._splitter = ReasoningSplitter(opened, own, begun=begun, continued=continued)
+        self._splitter = ReasoningSplitter(opened, own, begun=begun, continued=continued, calls=calls)
+        self._calls = calls
         self._ready: list[TextPiece] = []
 
     @property
@@ -124,7 +127,12 @@ class AnswerText:
         return self._push(self._decode(data))
 
     def push_control(self, text: str) -> TextPiece:
-        """Add a control token: its text may be a marker or a stop string, and is no text of the answer."""
+        """Add a control token: its text may be a marker or a stop string, and is no text of the answer.
+
+        Where the answer may have calls, their markup is.
+        """
+        if self._calls and is_call_mark(text):
+            return self._push(text)
         return self._push(control_text(text))
 
     def _push(self, text: str) -> TextPiece:

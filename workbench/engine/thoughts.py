@@ -13,6 +13,7 @@ from copy import copy
 from dataclasses import dataclass
 
 from workbench.core.events import TokenKind
+from workbench.core.tool_calls import HARMONY_CALL
 from workbench.engine.families import FAMILIES, HARMONY, WRAPPERS, Family, State
 
 _LETTERS = (*map(chr, range(0x20, 0x7F)), *"\n｜▁◁▷")
@@ -48,6 +49,7 @@ class TextPiece:
 
 
 _THOUGHT_CHANNELS = ("analysis", "thought", "to=self")
+_CALLED = re.compile(r"functions\.([\w.-]+)")
 _LONGEST_HEADER = 256
 _JOINTS: Mapping[TokenKind, str] = {"reasoning": "\n\n", "answer": " "}
 """What is put between two blocks of one kind."""
@@ -98,12 +100,20 @@ class ReasoningSplitter:
     family of a block that the prompt opens, `own` that of the model where it is known; the prompt may have `begun` the
     answer of that family. The answer, or the open block, may be `continued`, and has text already.
 
+    Where the answer may have `calls`, one whose header names the tool gets `HARMONY_CALL` and the name before its text.
+
     A closing without its opening shows that all text before it was reasoning. It is no mention: it stands neither in
     code nor after a space or a quote.
     """
 
     def __init__(
-        self, opened: Family | None = None, own: Family | None = None, *, begun: bool = False, continued: bool = False
+        self,
+        opened: Family | None = None,
+        own: Family | None = None,
+        *,
+        begun: bool = False,
+        continued: bool = False,
+        calls: bool = False,
     ) -> None:
         self._family = opened or (own if begun or continued else None)
         self._own = own
@@ -116,6 +126,9 @@ class ReasoningSplitter:
         self._strip = opened is not None and not continued
         """Whether white space is skipped, because the block has no text yet."""
         self._header = ""
+        self._calls = calls
+        self._called = ""
+        """The beginning of a call, whose text follows."""
         self._held = ""
         self._given: set[TokenKind] = set()
         self._last = ""
@@ -227,6 +240,8 @@ class ReasoningSplitter:
     def _starts(self) -> Mapping[str, tuple[State, Family]]:
         if self._family is None:
             own = self._own
+            if self._calls and own is HARMONY:
+                return _FIRST | {"to=": ("header", HARMONY)}
             return _FIRST if own is None else _FIRST | {own.opening: ("reasoning", own)}
         family = self._family
         found: dict[str, tuple[State, Family]] = {
@@ -237,6 +252,8 @@ class ReasoningSplitter:
     def _move(self, state: State) -> None:
         if state == "message":
             thought = any(name in self._header for name in _THOUGHT_CHANNELS)
+            if self._calls and (called := _CALLED.search(self._header)):
+                self._called, thought = f"{HARMONY_CALL}{called[1]} ", False
             state, self._header = "reasoning" if thought else "answer", ""
         self._state = state
 
@@ -301,6 +318,8 @@ class ReasoningSplitter:
             if text and kind in self._given:
                 text = _JOINTS[kind] + text
         if text:
+            if kind == "answer":
+                text, self._called = self._called + text, ""
             self._strip = False
             self._given.add(kind)
         if text or recast:

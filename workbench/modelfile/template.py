@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.core.chat import Message
+from workbench.core.tools import Tool
 from workbench.modelfile.gotemplate.functions import FUNCTIONS
 from workbench.modelfile.gotemplate.parser import parse_tree
 from workbench.modelfile.gotemplate.prompt import PromptRequest, render_prompt, with_response
@@ -33,17 +34,26 @@ class Template:
         """
         return render_prompt(self.source, self.prompt_tree, request)
 
-    def render_chat(self, messages: Sequence[Message], think: bool | str | None = None) -> str:
+    def render_chat(
+        self, messages: Sequence[Message], think: bool | str | None = None, tools: Sequence[Tool] = ()
+    ) -> str:
         """The prompt for the next answer in a conversation; `think` as in `PromptRequest`.
 
         Raises:
             GoTemplateError: The template fails on these messages, or a limit is reached.
         """
-        return self.render_prompt(PromptRequest(messages=[_in_json(message) for message in messages], think=think))
+        request = PromptRequest(
+            messages=[_in_json(message) for message in messages], tools=[tool.document for tool in tools], think=think
+        )
+        return self.render_prompt(request)
 
 
 def _in_json(message: Message) -> Mapping[str, object]:
-    return {"role": message.role, "content": message.content, "thinking": message.reasoning}
+    calls = [{"id": call.id, "function": {"name": call.name, "arguments": call.values}} for call in message.calls]
+    return {
+        "role": message.role, "content": message.content, "thinking": message.reasoning, "tool_calls": calls,
+        "tool_name": message.tool, "tool_call_id": message.call_id,
+    }  # fmt: skip
 
 
 def parse(text: str) -> Template:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
 from typing import Final
@@ -17,6 +17,7 @@ from typing import Final
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.errors import TemplateError
+from workbench.core.tools import Tool
 from workbench.engine.llama.jinja import TemplateLimitError
 from workbench.engine.llama.template import PromptTemplate
 
@@ -35,7 +36,14 @@ class ControlTexts:
         self._in_answers = _beginning_of(control)
         self._in_questions = _beginning_of({*control, *typed})
 
-    def render(self, template: PromptTemplate, messages: Sequence[Message], mark: str, cancel: CancelToken) -> str:
+    def render(
+        self,
+        template: PromptTemplate,
+        messages: Sequence[Message],
+        mark: str,
+        cancel: CancelToken,
+        tools: Sequence[Tool] = (),
+    ) -> str:
         """The prompt of `template`, with a `mark` inside each text that is not to become a token.
 
         Answers are left as they are where a template searches them for such a text, for example for the end of a block
@@ -45,30 +53,35 @@ class ControlTexts:
             TemplateError: The template fails on these messages, or exceeds its limits.
             CancelledError: `cancel` was set.
         """
+        apart = self._apart(self._in_questions, mark)
+        tools = [
+            replace(tool, description=apart(tool.description), parameters=apart(tool.parameters)) for tool in tools
+        ]
         typed = [each if each.role == "assistant" else self.marked(each, mark) for each in messages]
         everything = [self.marked(each, mark) for each in messages]
         if everything == typed:
-            return _render(template, typed, mark, cancel)
+            return _render(template, typed, mark, cancel, tools)
         try:
-            expected = _render(template, typed, mark, cancel)
+            expected = _render(template, typed, mark, cancel, tools)
         except TemplateLimitError:
             raise
         except TemplateError:
-            return _render(template, everything, mark, cancel)
-        rendered = _render(template, everything, mark, cancel)
+            return _render(template, everything, mark, cancel, tools)
+        rendered = _render(template, everything, mark, cancel, tools)
         return rendered if rendered.replace(mark, "") == expected.replace(mark, "") else expected
 
     def marked(self, message: Message, mark: str) -> Message:
         """`message` with a `mark` inside each text that is not to become a token."""
-        beginning = self._in_answers if message.role == "assistant" else self._in_questions
-
-        def apart(text: str) -> str:
-            return beginning.sub(lambda found: found[0] + mark, text)
-
+        apart = self._apart(self._in_answers if message.role == "assistant" else self._in_questions, mark)
         content, reasoning = apart(message.content), apart(message.reasoning)
-        if (content, reasoning) == (message.content, message.reasoning):
+        calls = tuple(replace(call, arguments=apart(call.arguments)) for call in message.calls)
+        if (content, reasoning, calls) == (message.content, message.reasoning, message.calls):
             return message
-        return replace(message, content=content, reasoning=reasoning)
+        return replace(message, content=content, reasoning=reasoning, calls=calls)
+
+    @staticmethod
+    def _apart(beginning: re.Pattern[str], mark: str) -> Callable[[str], str]:
+        return lambda text: beginning.sub(lambda found: found[0] + mark, text)
 
 
 def unused_mark(texts: Iterable[str]) -> str:
@@ -85,9 +98,11 @@ def _escape(mark: str) -> str:
     return json.dumps(mark)[1:-1]
 
 
-def _render(template: PromptTemplate, messages: Sequence[Message], mark: str, cancel: CancelToken) -> str:
+def _render(
+    template: PromptTemplate, messages: Sequence[Message], mark: str, cancel: CancelToken, tools: Sequence[Tool]
+) -> str:
     # Filters such as `tojson` may escape the mark.
-    return re.sub(re.escape(_escape(mark)), mark, template.render(messages, cancel), flags=re.IGNORECASE)
+    return re.sub(re.escape(_escape(mark)), mark, template.render(messages, cancel, tools), flags=re.IGNORECASE)
 
 
 def _beginning_of(texts: Collection[str]) -> re.Pattern[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Hashable, Sequence
 
 from typing_extensions import override
@@ -95,6 +96,12 @@ class LlamaEngine(Engine):
         ranking = Ranking(self._model, request, choices, self._template, self._controls, cancel, check_open)
         check_open()
         return await shared_runtime.run(ranking.steps, self._line)
+
+    @override
+    async def check_tools(self) -> None:
+        if isinstance(self._template, TemplateError):
+            raise self._template
+        await asyncio.to_thread(self._template.check_tools, CancelToken())
 
     @override
     async def tokens(self, request: Request) -> tuple[int, ...]:

@@ -94,7 +94,12 @@ class PromptTokens:
         """What converts the tokens of the answer to text."""
         request = self._request
         return AnswerText(
-            request.sampling.stop, self.opened, self.markup, begun=self.begun, continued=request.continues
+            request.sampling.stop,
+            self.opened,
+            self.markup,
+            begun=self.begun,
+            continued=request.continues,
+            calls=bool(request.tools),
         )
 
     def _drop_oldest(self, job: Clock, messages: Sequence[Message], room: int) -> Step:
@@ -128,7 +133,7 @@ class PromptTokens:
             return vocabulary.tokenize_raw(request.prompt)
         if isinstance(self._template, TemplateError):
             raise self._template
-        mark = unused_mark(text for each in request.messages for text in (each.content, each.reasoning))
+        mark = unused_mark(_texts(request))
         rendered = yield from wait_for(job, partial(self._render, self._template, messages, mark))
         if self._cancel.is_set:
             raise CancelledError("Preparing the prompt was stopped.")
@@ -175,7 +180,16 @@ class PromptTokens:
         template = template.thinking(sampling.think, sampling.think_budget)
         arrangement = template.arranged(messages, self._cancel)
         self.notice = arrangement.notice
-        return self._controls.render(template, arrangement.messages, mark, self._cancel)
+        tools = self._request.tools
+        return self._controls.render(template, arrangement.messages, mark, self._cancel, tools)
+
+
+def _texts(request: Request) -> Iterator[str]:
+    """All texts that come from people and models."""
+    for message in request.messages:
+        yield from (message.content, message.reasoning, *(call.arguments for call in message.calls))
+    for tool in request.tools:
+        yield from (tool.description, tool.parameters)
 
 
 def _question_edges(asked: Asked) -> Iterator[int]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, Literal, Protocol, TypeAlias, get_args
+from typing import Final, Protocol, TypeAlias, get_args
 
 from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message, Role
 from workbench.core.errors import TemplateError
+from workbench.core.tool_calls import calls_in
+from workbench.core.tools import Tool, ToolCall
 from workbench.engine.llama.arrangement import CHANGES, Arrangement, arrange
 from workbench.engine.llama.jinja import TemplateLimitError, shared_jinja
+from workbench.engine.llama.message_values import HARMONY_START, MESSAGE_FORMS, MessageForm, Place, message_value
 from workbench.engine.switches import think_values, typed_switch
-from workbench.engine.thoughts import split_whole
 from workbench.modelfile.template import parse
 
 CHATML = (
@@ -26,7 +29,12 @@ CHATML = (
 )
 """The template that llama.cpp's server uses for models without one."""
 
-HARMONY_START = "<|channel|>"
+NO_TOOLS: Final = TemplateError(
+    "The chat template of this model has no place for tools.", "Ask it without tools, or serve a model that calls them."
+)
+
+CALL_ID: Final = "abcdefghi"
+"""An id of a call in the form that Mistral's templates want."""
 
 _MOST_ORDERS: Final = 64
 """Orders of roles whose arrangement is remembered. A conversation of an unusual order has another one each time."""
@@ -35,31 +43,8 @@ _RARE: Final = "qzvx{}jk"
 """A word that no template has; it takes a number in letters."""
 
 _Order: TypeAlias = tuple[tuple[Role, bool], ...]
-_Place = Literal["field", "part", "block"]
 _AS_VALUE: Final = re.compile(r"""["'](?:thinking|thoughts|blocks)["']\s*:|["']type["']\s*:\s*["']text["']""")
 """What a content that is no text has in a rendering that does not understand it."""
-_ABSENT: Final = ("tools", "documents")
-"""What a conversation here does not have."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """The form in which a template takes messages."""
-
-    parts: frozenset[Role] = frozenset()
-    """The roles whose contents are lists of parts."""
-    thoughts: _Place = "field"
-    """Where the thoughts of an answer are: in a field of the message, in a part of its content, or in a block."""
-    none: tuple[str, ...] = _ABSENT
-    """The variables that are None, for what is not there; the others are undefined, which some templates need."""
-
-
-_FORMS = tuple(
-    _Form(parts=parts, none=none)
-    for none in (_ABSENT, _ABSENT[1:], _ABSENT[:1], ())
-    for parts in (frozenset[Role](), frozenset(get_args(Role)))
-)
-"""In the order in which they are tried."""
 
 
 class PromptTemplate(Protocol):
@@ -67,8 +52,10 @@ class PromptTemplate(Protocol):
 
     source: str
 
-    def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
-        """The prompt for the next answer. It may take seconds: neither for the event loop nor for llama.cpp's thread.
+    def render(self, messages: Sequence[Message], cancel: CancelToken, tools: Sequence[Tool] = ()) -> str:
+        """The prompt for the next answer, which may call `tools`.
+
+        It may take seconds: neither for the event loop nor for llama.cpp's thread.
 
         Raises:
             TemplateError: It fails on these messages, or exceeds its limits.
@@ -80,6 +67,9 @@ class PromptTemplate(Protocol):
 
     def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:
         """`messages` as this template takes them, changed as little as possible. Errors are those of `render`."""
+
+    def check_tools(self, cancel: CancelToken) -> None:
+        """Raise a TemplateError where the model cannot call tools, or its calls cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +87,7 @@ class ChatTemplate(PromptTemplate):
     eos: str = ""
     _arrangements: dict[_Order, int] = field(default_factory=dict, compare=False, repr=False)
     """What the probes have found: the number of the arrangement for each order of roles."""
-    _forms: dict[bool, _Form] = field(default_factory=dict, compare=False, repr=False)
+    _forms: dict[bool, MessageForm] = field(default_factory=dict, compare=False, repr=False)
     """What the probes have found: the form of messages, without thoughts and with them."""
     _switches: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
     """The variables that control thinking."""
@@ -114,12 +104,33 @@ class ChatTemplate(PromptTemplate):
         return replace(self, _switches=values, _typed=typed_switch(self.source, think))
 
     @override
-    def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
+    def render(self, messages: Sequence[Message], cancel: CancelToken, tools: Sequence[Tool] = ()) -> str:
         messages = self.arranged(messages, cancel).messages
-        return self._render(messages, self._form(cancel, any(each.reasoning for each in messages)), cancel)
+        return self._render(messages, self._form(cancel, any(each.reasoning for each in messages)), cancel, tools)
+
+    @override
+    def check_tools(self, cancel: CancelToken) -> None:
+        name, value, result = _rare(1), _rare(2), _rare(3)
+        question, form, tools = Message("user", _rare(0)), self._form(cancel), (Tool(name),)
+        if name not in self._render((question,), form, cancel, tools):
+            raise NO_TOOLS
+        call = ToolCall(name, json.dumps({"city": value}), CALL_ID)
+        answers = Message("assistant", "", calls=(call,)), Message("tool", result, call_id=CALL_ID, tool=name)
+        try:
+            rendered = self._render((question, *answers), form, cancel, tools)
+        except TemplateLimitError:
+            raise
+        except TemplateError:
+            return
+        written = rendered.rpartition(question.content)[2].partition(result)[0]
+        bare = written[written.find("{") : written.rfind("}") + 1]
+        if value in written and not (HARMONY_START in self.source or calls_in(written) or calls_in(bare)):
+            raise TemplateError("The calls that this family of models writes cannot be read.", "Ask it without tools.")
 
     @override
     def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:
+        if any(each.calls or each.role == "tool" for each in messages):
+            return Arrangement(tuple(messages))
         order = _order(messages)
         if order not in self._arrangements and (number := self._probe(order, cancel)) is not None:
             if len(self._arrangements) >= _MOST_ORDERS:
@@ -148,19 +159,19 @@ class ChatTemplate(PromptTemplate):
                 best, best_rank = number, rank
         return best
 
-    def _form(self, cancel: CancelToken, thoughts: bool = False) -> _Form:
+    def _form(self, cancel: CancelToken, thoughts: bool = False) -> MessageForm:
         """The form of messages, with the place of the `thoughts` of earlier answers where there are some."""
         if thoughts not in self._forms:
             form = self._thoughts_form(cancel) if thoughts else self._contents_form(cancel)
             if form is None:
-                return _FORMS[0]
+                return MESSAGE_FORMS[0]
             self._forms[thoughts] = form
         return self._forms[thoughts]
 
-    def _contents_form(self, cancel: CancelToken) -> _Form | None:
+    def _contents_form(self, cancel: CancelToken) -> MessageForm | None:
         """The first form in which a question comes out; None for no one. Other roles may have another form."""
         question = Message("user", _rare(0))
-        found = next((form for form in _FORMS if self._shows(_rare(0), (question,), form, cancel)), None)
+        found = next((form for form in MESSAGE_FORMS if self._shows(_rare(0), (question,), form, cancel)), None)
         if found is None or not found.parts:
             return found
         others: tuple[Role, ...] = ("system", "assistant")
@@ -172,24 +183,24 @@ class ChatTemplate(PromptTemplate):
                 found = as_text
         return found
 
-    def _shows(self, word: str, messages: Sequence[Message], form: _Form, cancel: CancelToken) -> bool:
+    def _shows(self, word: str, messages: Sequence[Message], form: MessageForm, cancel: CancelToken) -> bool:
         """Whether a word of a message comes out as text."""
         text = self._attempt(messages, form, cancel) or ""
         return word in text and not (form.parts and _AS_VALUE.search(text))
 
-    def _thoughts_form(self, cancel: CancelToken) -> _Form:
+    def _thoughts_form(self, cancel: CancelToken) -> MessageForm:
         """The first form in which the thoughts of an earlier answer come out; fields where a family leaves them out."""
         form = self._form(cancel)
         words = [_rare(number) for number in range(4)]
         probe = Message("user", words[0]), Message("assistant", words[1], words[2]), Message("user", words[3])
-        for place in get_args(_Place):
+        for place in get_args(Place):
             tried = replace(form, thoughts=place)
             text = self._attempt(probe, tried, cancel) or ""
             if all(text.count(word) == 1 for word in words) and not _AS_VALUE.search(text):
                 return tried
         return form
 
-    def _attempt(self, messages: Sequence[Message], form: _Form, cancel: CancelToken) -> str | None:
+    def _attempt(self, messages: Sequence[Message], form: MessageForm, cancel: CancelToken) -> str | None:
         """The rendering; None where the template refuses these messages."""
         try:
             return self._render(messages, form, cancel)
@@ -198,7 +209,9 @@ class ChatTemplate(PromptTemplate):
         except TemplateError:
             return None
 
-    def _render(self, messages: Sequence[Message], form: _Form, cancel: CancelToken) -> str:
+    def _render(
+        self, messages: Sequence[Message], form: MessageForm, cancel: CancelToken, tools: Sequence[Tool] = ()
+    ) -> str:
         last = next((each for each in reversed(messages) if each.role == "user"), None)
         if self._typed and last is not None:
             typed = replace(last, content=f"{last.content} {self._typed}")
@@ -206,32 +219,25 @@ class ChatTemplate(PromptTemplate):
         now = datetime.now()
         values = {
             **self._switches,
-            "messages": [_as_value(message, form) for message in messages],
+            "messages": [message_value(message, form) for message in messages],
+            **({"tools": [tool.document for tool in tools]} if tools else {}),
             "add_generation_prompt": True,
             "bos_token": self.bos,
             "eos_token": self.eos,
             "date_string": now.strftime("%d %b %Y"),
             "datetime": now.strftime("%b %d %Y"),
         }
-        return shared_jinja.render(self.source, values | dict.fromkeys(form.none), cancel)
-
-
-def _as_value(message: Message, form: _Form) -> dict[str, object]:
-    """A message as templates read it; the thoughts are under each name that a family has for them."""
-    thoughts, content = message.reasoning, message.content
-    if message.role == "assistant" and not thoughts and content.lstrip().startswith(HARMONY_START):
-        # An answer that was kept with its channels: the template refuses it.
-        thoughts, content = split_whole(content)
-    value: dict[str, object] = {"role": message.role, "content": content}
-    if message.role == "assistant" and form.thoughts == "block":
-        blocks = [{"type": "thoughts", "text": thoughts}] if thoughts else []
-        return value | {"content": {"blocks": [*blocks, {"type": "response", "text": content}]}}
-    if thoughts and form.thoughts == "part":
-        return value | {"content": [{"type": "thinking", "thinking": thoughts}, {"type": "text", "text": content}]}
-    if message.role in form.parts:
-        value["content"] = [{"type": "text", "text": content}]
-    names = ("reasoning_content", "thinking", "reasoning") if thoughts else ()
-    return value | dict.fromkeys(names, thoughts)
+        values = dict.fromkeys(form.none) | values
+        try:
+            return shared_jinja.render(self.source, values, cancel)
+        except TemplateLimitError:
+            raise
+        except TemplateError:
+            if not any(each.calls for each in messages):
+                raise
+        # Some templates join the arguments to texts.
+        values["messages"] = [message_value(message, form, as_text=True) for message in messages]
+        return shared_jinja.render(self.source, values, cancel)
 
 
 def _order(messages: Sequence[Message]) -> _Order:
@@ -267,8 +273,14 @@ class GoChatTemplate(PromptTemplate):
         return template
 
     @override
-    def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
-        return self._template.render_chat(messages, self._think)
+    def render(self, messages: Sequence[Message], cancel: CancelToken, tools: Sequence[Tool] = ()) -> str:
+        return self._template.render_chat(messages, self._think, tools)
+
+    @override
+    def check_tools(self, cancel: CancelToken) -> None:
+        question = Message("user", "?")
+        if _rare(1) not in self._template.render_chat((question,), self._think, (Tool(_rare(1)),)):
+            raise NO_TOOLS
 
     @override
     def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:

@@ -61,6 +61,10 @@ class RemoteEngine(Engine):
         raise EngineError("A server does not report the probabilities of choices.", "Choose a model file for that.")
 
     @override
+    async def check_tools(self) -> None:
+        raise EngineError("Tools are not passed on to another server.", "Ask that server itself.")
+
+    @override
     async def tokens(self, request: Request) -> tuple[int, ...]:
         raise EngineError("A server does not report the tokens of a conversation.", "Choose a model file for that.")
 

@@ -212,6 +212,10 @@ class ScriptedEngine(Engine):
         raise EngineError("The scripted engine cannot score choices.", "Choose a model for that.")
 
     @override
+    async def check_tools(self) -> None:
+        raise EngineError("The scripted model calls no tools.", "Serve another model.")
+
+    @override
     async def tokens(self, request: Request) -> tuple[int, ...]:
         raise EngineError("The scripted engine has no tokens of a model.", "Choose a model for that.")
 

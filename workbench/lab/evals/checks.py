@@ -20,15 +20,15 @@ import json
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from workbench.core.tool_calls import calls_in
 from workbench.json_schemas import UndecidedError, first_line, mismatch, validator
 from workbench.lab.evals.pack import Check, CheckType
 
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d{1,3}(?:,\d{3})+|\d{1,300})(?:\.\d{1,300})?(?:[eE][-+]?\d{1,4})?")
-_TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 LONGEST_ANSWER = 1_000_000
 """Characters of an answer that are checked."""
 LONGEST_VALUE = 80
@@ -207,31 +207,17 @@ def _json_schema(check: Check, answer: str) -> Problem:
 
 def _tool_call(check: Check, answer: str) -> Problem:
     problem = "it has no tool call"
-    for name, arguments in _calls(answer):
-        if name != check.name:
-            problem = f"it calls {_short(name)}, not {_short(check.name)}"
+    for call in calls_in(answer):
+        if call.name != check.name:
+            problem = f"it calls {_short(call.name)}, not {_short(check.name)}"
             continue
+        arguments = call.values
         wanted = check.arguments if isinstance(check.arguments, dict) else {}
         wrong = next((key for key, value in wanted.items() if not _same(arguments.get(key), value)), None)
         if wrong is None:
             return ""
         problem = f"its argument {wrong} is {_short(arguments.get(wrong))}, not {_short(wanted[wrong])}"
     return problem
-
-
-def _calls(answer: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The tool calls in an answer: names and arguments, in the forms of Hermes, OpenAI and Llama."""
-    for text in _TOOL_CALL.findall(answer) or [answer]:
-        value, problem = _parsed(text)
-        for call in () if problem else value if isinstance(value, list) else [value]:
-            inner = call.get("function", call) if isinstance(call, dict) else None
-            if not isinstance(inner, dict):
-                continue
-            arguments = inner.get("arguments", inner.get("parameters", {}))
-            if isinstance(arguments, str):
-                arguments = _parsed(arguments)[0]
-            if isinstance(name := inner.get("name"), str):
-                yield name, arguments if isinstance(arguments, dict) else {}
 
 
 def _same(found: object, wanted: object) -> bool:
