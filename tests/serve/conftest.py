@@ -29,6 +29,7 @@ class FakeEngine(Engine):
     def __init__(self, text: str = "Good day to you", thoughts: str = "", reason: FinishReason = "stop") -> None:
         self.text, self.thoughts, self.reason = text, thoughts, reason
         self.error: WorkbenchError | None = None
+        self.tools: WorkbenchError | None = None
         self.endless = False
         self.asked: list[Request] = []
         self.cancels: list[CancelToken] = []
@@ -56,6 +57,10 @@ class FakeEngine(Engine):
             yield (Finished(self.reason, Usage(7, 3, len(words)), 5, 5),)
         finally:
             self.ended.set()
+
+    async def check_tools(self) -> None:
+        if self.tools is not None:
+            raise self.tools
 
     async def tokens(self, request: Request) -> tuple[int, ...]:
         return tuple(range(11))

@@ -8,7 +8,11 @@ import pytest
 
 from workbench.core.chat import Message
 from workbench.core.errors import ContextFullError, EngineError
+from workbench.core.tools import ToolCall
 
+CALL = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
+WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters": PARAMETERS}}
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
@@ -102,14 +106,22 @@ async def test_sampling_of_the_body_counts_over_that_of_the_model(client, engine
         ({"max_tokens": True}, "max_tokens"),
         ({"stream": "yes"}, "stream"),
         ({"stop": [1]}, "stop"),
-        ({"n": 3}, "n must be 1"),
+        ({"n": 0}, "n must be"),
+        ({"n": 17}, "n must be"),
         ({"messages": []}, "messages"),
         ({"messages": "hi"}, "messages"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages.0.role"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
-        ({"tools": [{"type": "function"}]}, "Tools"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function.name"),
+        ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
+        ({"tools": [WEATHER], "tool_choice": "sometimes"}, "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": {"function": {"name": "other"}}}, "tool_choice"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1"}}]}]},
+            "arguments",
+        ),
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"logit_bias": [1]}, "logit_bias"),
@@ -136,8 +148,83 @@ async def test_a_body_that_is_no_object_is_refused(client, data):
     assert response.status_code == 400
 
 
-async def test_tools_that_may_not_be_called_are_ignored(client):
-    assert (await chat(client, tools=[{"type": "function"}], tool_choice="none")).status_code == 200
+async def test_tools_that_may_not_be_called_are_not_shown_to_the_model(client, engine):
+    assert (await chat(client, tools=[WEATHER], tool_choice="none")).status_code == 200
+    assert engine.asked[0].tools == ()
+
+
+async def test_a_model_without_tools_refuses_them_before_anything_is_sent(client, engine):
+    engine.tools = EngineError("No place for tools.", "Leave them out.")
+    response = await chat(client, tools=[WEATHER], stream=True)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "tools"
+    assert "Leave them out." in response.json()["error"]["message"]
+
+
+async def test_a_call_of_a_tool(client, engine):
+    engine.text = f"I look. {CALL}"
+    [choice] = (await chat(client, tools=[WEATHER])).json()["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] == "I look."
+    [call] = choice["message"]["tool_calls"]
+    assert call["type"] == "function"
+    assert call["function"] == {"name": "get_weather", "arguments": '{"city": "Paris"}'}
+    [asked] = engine.asked
+    assert [tool.name for tool in asked.tools] == ["get_weather"]
+    assert asked.tools[0].schema == WEATHER["function"]["parameters"]
+
+
+async def test_a_call_in_a_stream_has_its_name_first(client, engine):
+    engine.text = f"I look. {CALL} {CALL}"
+    events = events_of((await chat(client, tools=[WEATHER], stream=True)).text)
+    calls = [call for event in events for call in event["choices"][0]["delta"].get("tool_calls", [])]
+    assert [call["index"] for call in calls] == [0, 0, 1, 1]
+    assert calls[0]["function"] == {"name": "get_weather", "arguments": ""}
+    assert "".join(call["function"]["arguments"] for call in calls[:2]) == '{"city": "Paris"}'
+    assert events[-1]["choices"][0]["finish_reason"] == "tool_calls"
+    assert "tool_call>" not in "".join(str(event["choices"][0]["delta"].get("content")) for event in events)
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
+async def test_a_call_that_is_required_is_the_format_of_the_answer(client, engine, choice):
+    engine.text = '{"name": "get_weather", "arguments": {"city": "Paris"}}'
+    [found] = (await chat(client, tools=[WEATHER], tool_choice=choice)).json()["choices"]
+    assert found["message"]["content"] is None
+    assert found["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
+    assert json.loads(engine.asked[0].sampling.format)["properties"]["name"] == {"const": "get_weather"}
+
+
+async def test_a_result_goes_back_with_the_name_of_its_tool(client, engine):
+    call = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}
+    answer = {"role": "assistant", "content": None, "tool_calls": [call]}
+    await chat(
+        client, tools=[WEATHER], messages=[*HELLO, answer, {"role": "tool", "tool_call_id": "c1", "content": "Sun"}]
+    )
+    _, asked, result = engine.asked[0].messages
+    assert asked.calls == (ToolCall("get_weather", '{"city": "Paris"}', "c1"),)
+    assert result == Message("tool", "Sun", call_id="c1", tool="get_weather")
+
+
+async def test_several_answers_are_computed_together_with_seeds_of_their_own(client, engine):
+    found = (await chat(client, n=3, seed=7)).json()
+    assert [choice["index"] for choice in found["choices"]] == [0, 1, 2]
+    assert {choice["message"]["content"] for choice in found["choices"]} == {"Good day to you"}
+    assert [request.sampling.seed for request in engine.asked] == [7, 8, 9]
+    assert found["usage"] == {**found["usage"], "prompt_tokens": 7, "completion_tokens": 12, "total_tokens": 19}
+    events = events_of((await chat(client, n=2, stream=True, stream_options={"include_usage": True})).text)
+    for index in (0, 1):
+        mine = [event["choices"][0] for event in events if event["choices"] and event["choices"][0]["index"] == index]
+        assert "".join(choice["delta"].get("content", "") for choice in mine) == "Good day to you"
+        assert mine[-1]["finish_reason"] == "stop"
+    assert events[-1]["usage"]["completion_tokens"] == 8
+
+
+async def test_a_failure_of_one_of_several_answers_ends_the_stream_and_the_others(client, engine, service):
+    engine.error = EngineError("It broke.")
+    text = (await chat(client, n=2, stream=True)).text
+    assert "It broke." in text
+    assert "[DONE]" not in text
+    assert not service.running
 
 
 async def test_parts_of_text_are_joined_and_developers_speak_as_the_system(client, engine):

@@ -8,7 +8,9 @@ import pytest
 
 from workbench.core.chat import Message
 from workbench.core.errors import EngineError
+from workbench.core.tools import ToolCall
 
+CALL = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
@@ -49,6 +51,46 @@ async def test_errors_of_anthropic_have_its_form(client, engine):
     assert "message_stop" not in text
 
 
+async def test_a_tool_of_anthropic(client, engine):
+    engine.text = f"I look. {CALL}"
+    tool = {"name": "get_weather", "description": "d", "input_schema": {"type": "object"}}
+    use = {"type": "tool_use", "id": "c1", "name": "get_weather", "input": {"city": "Rome"}}
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "Rain"}]}
+    messages = [*HELLO, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+    body = {"max_tokens": 9, "messages": messages, "tools": [tool]}
+    found = (await client.post("/v1/messages", json=body)).json()
+    assert found["stop_reason"] == "tool_use"
+    text, call = found["content"]
+    assert (text["text"], call["name"], call["input"]) == ("I look.", "get_weather", {"city": "Paris"})
+    assert engine.asked[0].messages[1].calls == (ToolCall("get_weather", '{"city": "Rome"}', "c1"),)
+    assert engine.asked[0].messages[2] == Message("tool", "Rain", call_id="c1", tool="get_weather")
+    text = (await client.post("/v1/messages", json={**body, "stream": True, "tool_choice": {"type": "any"}})).text
+    assert engine.asked[1].sampling.format
+    events = [json.loads(line.removeprefix("data: ")) for line in text.split("\n") if line.startswith("data: ")]
+    starts = [event for event in events if event["type"] == "content_block_start"]
+    assert [event["content_block"]["type"] for event in starts] == ["text", "tool_use"]
+    assert [event["index"] for event in starts] == [0, 1]
+    [delta] = [event["delta"] for event in events if event.get("delta", {}).get("type") == "input_json_delta"]
+    assert json.loads(delta["partial_json"]) == {"city": "Paris"}
+    assert events[-2]["delta"]["stop_reason"] == "tool_use"
+
+
+async def test_a_tool_of_ollama(client, engine):
+    engine.text = CALL
+    tool = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+    asked = {"role": "assistant", "tool_calls": [{"function": {"name": "get_weather", "arguments": {"city": "Rome"}}}]}
+    messages = [*HELLO, asked, {"role": "tool", "tool_name": "get_weather", "content": "Rain"}]
+    lines = (await client.post("/api/chat", json={"messages": messages, "tools": [tool]})).text.splitlines()
+    calls = [call for line in lines for call in json.loads(line)["message"].get("tool_calls", [])]
+    assert calls == [{"function": {"name": "get_weather", "arguments": {"city": "Paris"}}}]
+    assert engine.asked[0].messages[2].tool == "get_weather"
+    assert engine.asked[0].messages[1].calls[0].values == {"city": "Rome"}
+    shown = (await client.post("/api/show", json={})).json()
+    assert "tools" in shown["capabilities"]
+    engine.tools = EngineError("None.")
+    assert "tools" not in (await client.post("/api/show", json={})).json()["capabilities"]
+
+
 async def test_tokens_are_counted(client):
     response = await client.post("/v1/messages/count_tokens", json={"messages": HELLO})
     assert response.json() == {"input_tokens": 11}
@@ -67,6 +109,13 @@ async def test_ollama_streams_lines_unless_told_otherwise(client, engine, path, 
     whole = (await client.post(path, json={**body, "stream": False})).json()
     assert (whole[field]["content"] if field == "message" else whole[field]) == "Good day to you"
     assert whole["done_reason"] == "stop"
+
+
+@pytest.mark.parametrize(("path", "body"), [("/api/chat", {"messages": []}), ("/api/generate", {"prompt": ""})])
+async def test_a_request_of_ollama_that_asks_nothing_loads_the_model(client, engine, path, body):
+    found = (await client.post(path, json={**body, "options": {"num_ctx": 4096}, "keep_alive": -1})).json()
+    assert (found["done"], found["done_reason"]) == (True, "load")
+    assert not engine.asked
 
 
 async def test_ollama_errors_are_texts(client, engine):

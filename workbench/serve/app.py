@@ -166,13 +166,15 @@ class Api:
         return await self._openai(request, openai_api.read_completion(body, self._service))
 
     async def _openai(self, request: HttpRequest, asked: openai_api.ApiRequest) -> Response:
-        served = self._served(request)
+        await self._service.check(asked.requests[0])
+        served = [self._served(request) for _ in asked.requests]
         if asked.stream:
             return _events(openai_api.streamed_answer(asked, self._service, served), _PING)
         return JSONResponse(await _unless_gone(request, openai_api.whole_answer(asked, self._service, served)))
 
     async def _messages(self, request: HttpRequest, body: Body) -> Response:
         asked, served = anthropic_api.read(body, self._service), self._served(request)
+        await self._service.check(asked)
         if body.flag("stream"):
             ping = sse.data({"type": "ping"}, "ping")
             return _events(anthropic_api.streamed_answer(asked, self._service, served), ping)
@@ -188,7 +190,10 @@ class Api:
         return await self._ollama(request, body, chat=False)
 
     async def _ollama(self, request: HttpRequest, body: Body, *, chat: bool) -> Response:
+        if ollama_api.loads(body, chat=chat):
+            return JSONResponse(ollama_api.loaded(self._service, chat=chat))
         asked, served = ollama_api.read(body, self._service, chat=chat), self._served(request)
+        await self._service.check(asked)
         if body.flag("stream", default=True):
             lines = ollama_api.streamed_answer(asked, self._service, served, chat=chat)
             return StreamingResponse(sse.kept_alive(lines, ollama_api.PING), media_type="application/x-ndjson")
@@ -201,7 +206,7 @@ class Api:
         return self._service.asked(f"{address} {program}".strip(), request.url.path)
 
     async def _ollama_show(self, _: HttpRequest, __: Body) -> Response:
-        return JSONResponse(ollama_api.show(self._service))
+        return JSONResponse(ollama_api.show(self._service, tools=await self._service.calls_tools()))
 
 
 async def _read(request: HttpRequest) -> bytes:

@@ -28,6 +28,11 @@ class Body:
             raise invalid("The body must be a JSON object.")
         return cls(found)
 
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The whole object."""
+        return self._values
+
     def name(self, field: str) -> str:
         """The place of a field in the body, such as `messages.0.role`."""
         return f"{self._path}{field}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -15,10 +15,12 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.events import Finished
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import PARAMETERS, SAMPLING_NAMES, Value, check_value
+from workbench.core.tools import ToolCall
 from workbench.serve.body import Body
 from workbench.serve.errors import ApiError, from_workbench
-from workbench.serve.openai_api import read_messages, refuse_tools
+from workbench.serve.openai_api import read_messages
 from workbench.serve.service import Served, Service
+from workbench.serve.tools import read_tools
 
 VERSION = "0.12.6"
 """The version of Ollama whose API this is; clients compare it."""
@@ -28,7 +30,7 @@ _REASONS = {"stop": "stop", "length": "length", "context": "length", "cancelled"
 
 def read(body: Body, service: Service, *, chat: bool) -> Request:
     """The body of `/api/chat` or `/api/generate`. Load options, such as num_ctx, do not load the model again."""
-    refuse_tools(body)
+    tools = read_tools(body)
     values: dict[str, Value] = {}
     options = body.part("options")
     try:
@@ -41,7 +43,8 @@ def read(body: Body, service: Service, *, chat: bool) -> Request:
         if think is not None:
             values["think"] = ("on" if think else "off") if isinstance(think, bool) else body.text("think")
         if chat:
-            return service.request(values, messages=read_messages(body))
+            values |= tools.values or {}
+            return service.request(values, messages=read_messages(body), tools=tools.offered)
         if body.flag("raw"):
             return service.request(values, prompt=body.text("prompt"))
         system = (Message("system", body.text("system")),) if body.text("system") else ()
@@ -50,8 +53,22 @@ def read(body: Body, service: Service, *, chat: bool) -> Request:
         raise from_workbench(error) from None
 
 
-def _line(service: Service, text: str, thoughts: str, *, chat: bool) -> dict[str, object]:
-    extra = {"thinking": thoughts} if thoughts else {}
+def loads(body: Body, *, chat: bool) -> bool:
+    """Whether a request asks nothing: clients load, or unload, a model with one."""
+    return not body.raw("messages" if chat else "prompt")
+
+
+def loaded(service: Service, *, chat: bool) -> dict[str, object]:
+    """The answer to such a request."""
+    return _line(service, "", "", chat=chat) | {"done": True, "done_reason": "load"}
+
+
+def _line(
+    service: Service, text: str, thoughts: str, calls: Sequence[ToolCall] = (), *, chat: bool
+) -> dict[str, object]:
+    extra: dict[str, object] = {"thinking": thoughts} if thoughts else {}
+    if calls:
+        extra["tool_calls"] = [{"function": {"name": call.name, "arguments": call.values}} for call in calls]
     body = {"message": {"role": "assistant", "content": text, **extra}} if chat else {"response": text, **extra}
     return {"model": service.name, "created_at": datetime.now(UTC).isoformat(), **body, "done": False}
 
@@ -74,7 +91,7 @@ async def whole_answer(request: Request, service: Service, served: Served, *, ch
     """The answer as one document."""
     began = time.perf_counter_ns()
     found = await service.whole(request, served)
-    return _last(_line(service, found.text, found.thoughts, chat=chat), found.end, served.metrics, began)
+    return _last(_line(service, found.text, found.thoughts, found.calls, chat=chat), found.end, served.metrics, began)
 
 
 async def streamed_answer(request: Request, service: Service, served: Served, *, chat: bool) -> AsyncIterator[str]:
@@ -83,6 +100,9 @@ async def streamed_answer(request: Request, service: Service, served: Served, *,
     try:
         async with aclosing(service.answer(request, served)) as events:
             async for event in events:
+                if isinstance(event, ToolCall):
+                    yield json.dumps(_line(service, "", "", (event,), chat=chat)) + "\n"
+                    continue
                 thoughts = event.text if event.kind == "reasoning" else ""
                 text = "" if thoughts else event.text
                 if not isinstance(event, Finished):
@@ -122,7 +142,7 @@ def tags(service: Service) -> dict[str, object]:
     return {"models": [row]}
 
 
-def show(service: Service) -> dict[str, object]:
+def show(service: Service, *, tools: bool) -> dict[str, object]:
     """`/api/show`."""
     entry = service.engine.info.model
     family = entry.architecture or "unknown"
@@ -143,6 +163,6 @@ def show(service: Service) -> dict[str, object]:
             "general.parameter_count": entry.parameters or 0,
             f"{family}.context_length": service.n_ctx,
         },
-        "capabilities": ["completion"],
+        "capabilities": ["completion", *(["tools"] if tools else [])],
         "modified_at": datetime.fromtimestamp(service.created, UTC).isoformat(),
     }

@@ -6,26 +6,32 @@ vLLM and DeepSeek send them.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from workbench.core.alternatives import LikelyToken, TokenChoice
 from workbench.core.chat import Message, Role
 from workbench.core.engine import Request
 from workbench.core.errors import WorkbenchError
-from workbench.core.events import Token, Usage
+from workbench.core.events import Finished, Token, Usage
 from workbench.core.parameters import Value
+from workbench.core.tools import ToolCall
 from workbench.serve.body import Body
 from workbench.serve.errors import ApiError, from_workbench, invalid
-from workbench.serve.service import Served, Service
-from workbench.serve.sse import data
+from workbench.serve.service import Piece, Served, Service, Whole
+from workbench.serve.sse import data, merged
+from workbench.serve.tools import Tools, read_calls, read_tools
 
 MOST_LOGPROBS = 20
-_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+MOST_ANSWERS = 16
+_ROLES: dict[str, Role] = {
+    "system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool",
+}  # fmt: skip
 _NUMBERS = ("temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repeat_penalty", "typical_p")
 _WHOLE = ("top_k", "seed", "repeat_last_n")
 _EFFORTS = {"none": "off", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
@@ -36,7 +42,8 @@ FINISH = {"stop": "stop", "length": "length", "context": "length", "cancelled": 
 class ApiRequest:
     """A request of a client, and the form in which it wants the answer."""
 
-    request: Request
+    requests: tuple[Request, ...]
+    """One for each answer that is wanted."""
     stream: bool
     with_usage: bool
     chat: bool
@@ -47,26 +54,24 @@ class ApiRequest:
 
 def read_messages(body: Body) -> tuple[Message, ...]:
     """The conversation; an ApiError where a role or a kind of content is not supported."""
-    found = []
+    found: list[Message] = []
+    names: dict[str, str] = {}
     for each in body.parts("messages"):
         role = _ROLES.get(each.text("role"))
         if role is None:
             raise invalid(
-                f"{each.name('role')}: {each.text('role')!r} is not supported; roles are system, user and assistant.",
+                f"{each.name('role')}: {each.text('role')!r} is none of the roles system, user, assistant and tool.",
                 each.name("role"),
             )
-        if each.raw("tool_calls"):
-            raise invalid("Tool calls are not supported.", each.name("tool_calls"))
-        found.append(Message(role, each.joined_text("content"), each.text("reasoning_content")))
+        calls = read_calls(each) if role == "assistant" else ()
+        names |= {call.id: call.name for call in calls}
+        call_id = each.text("tool_call_id") if role == "tool" else ""
+        tool = (names.get(call_id) or each.text("tool_name") or each.text("name")) if role == "tool" else ""
+        content, thoughts = each.joined_text("content"), each.text("reasoning_content")
+        found.append(Message(role, content, thoughts, calls, call_id, tool))
     if not found:
         raise invalid("messages must have at least one message.", "messages")
     return tuple(found)
-
-
-def refuse_tools(body: Body) -> None:
-    """Raise an ApiError where an answer may have to call a tool."""
-    if body.parts("tools") and body.raw("tool_choice") != "none":
-        raise invalid("Tools are not supported here: the answer could not call one.", "tools", "unsupported_value")
 
 
 def read_values(body: Body) -> dict[str, Value]:
@@ -108,10 +113,11 @@ def _read_format(body: Body) -> dict[str, Value]:
 
 def read_chat(body: Body, service: Service) -> ApiRequest:
     """The body of `/v1/chat/completions`."""
-    refuse_tools(body)
     top = body.whole("top_logprobs") or 0
     wants = body.flag("logprobs") or top > 0
-    return _asked(body, service, messages=read_messages(body), logprobs=max(top, 1) if wants else 0)
+    return _asked(
+        body, service, messages=read_messages(body), tools=read_tools(body), logprobs=max(top, 1) if wants else 0
+    )
 
 
 def read_completion(body: Body, service: Service) -> ApiRequest:
@@ -125,55 +131,106 @@ def read_completion(body: Body, service: Service) -> ApiRequest:
 
 
 def _asked(
-    body: Body, service: Service, *, messages: tuple[Message, ...] = (), prompt: str | None = None, logprobs: int
+    body: Body,
+    service: Service,
+    *,
+    messages: tuple[Message, ...] = (),
+    prompt: str | None = None,
+    tools: Tools = Tools(),  # noqa: B008 - immutable
+    logprobs: int,
 ) -> ApiRequest:
-    if (body.whole("n") or 1) != 1:
-        raise invalid("n must be 1: ask again for another answer.", "n", "unsupported_value")
+    count = 1 if (given := body.whole("n")) is None else given
+    if not 1 <= count <= MOST_ANSWERS:
+        raise invalid(f"n must be from 1 to {MOST_ANSWERS}.", "n", "invalid_value")
     if not 0 <= logprobs <= MOST_LOGPROBS:
         raise invalid(f"At most {MOST_LOGPROBS} log-probabilities are given for a token.", "top_logprobs")
     try:
-        request = service.request(read_values(body), messages=messages, prompt=prompt, alternatives=logprobs)
+        request = service.request(
+            {**read_values(body), **(tools.values or {})},
+            messages=messages,
+            prompt=prompt,
+            tools=tools.offered,
+            alternatives=logprobs,
+        )
     except WorkbenchError as error:
         raise from_workbench(error) from None
     with_usage = body.part("stream_options").flag("include_usage")
     kind = "chatcmpl" if prompt is None else "cmpl"
     identity = f"{kind}-{uuid4().hex}"
     return ApiRequest(
-        request, body.flag("stream"), with_usage, prompt is None, logprobs > 0, identity, int(time.time())
+        _varied(request, count),
+        body.flag("stream"),
+        with_usage,
+        prompt is None,
+        logprobs > 0,
+        identity,
+        int(time.time()),
     )
 
 
-async def whole_answer(asked: ApiRequest, service: Service, served: Served) -> dict[str, object]:
-    """The answer as one document."""
-    found = await service.whole(asked.request, served)
-    choice: dict[str, object] = {"index": 0, "finish_reason": FINISH[found.end.reason]}
-    choice["logprobs"] = _logprobs(found.choices, asked) if asked.logprobs else None
-    if asked.chat:
-        message: dict[str, object] = {"role": "assistant", "content": found.text}
-        choice["message"] = message | ({"reasoning_content": found.thoughts} if found.thoughts else {})
-    else:
-        choice["text"] = found.text
-    return _document(asked, service, [choice], "chat.completion") | {"usage": usage_of(found.end.usage)}
+def _varied(request: Request, count: int) -> tuple[Request, ...]:
+    """Requests for different answers: those after the first have other seeds."""
+    seed = request.sampling.seed
+    return tuple(
+        request if seed < 0 or not index else replace(request, sampling=replace(request.sampling, seed=seed + index))
+        for index in range(count)
+    )
 
 
-async def streamed_answer(asked: ApiRequest, service: Service, served: Served) -> AsyncIterator[str]:
-    """The answer as server-sent events; an error after the first of them is an event too."""
-    if asked.chat:
-        yield data(_chunk(asked, service, {"role": "assistant", "content": ""}))
+async def whole_answer(asked: ApiRequest, service: Service, served: Sequence[Served]) -> dict[str, object]:
+    """The answers as one document."""
+    pairs = zip(asked.requests, served, strict=True)
+    answers = [asyncio.ensure_future(service.whole(request, each)) for request, each in pairs]
     try:
-        async with aclosing(service.answer(asked.request, served)) as events:
-            async for event in events:
-                if isinstance(event, Token):
-                    if event.text or event.choices:
-                        delta = _delta(event.text, event.kind, asked)
-                        yield data(_chunk(asked, service, delta, logprobs=event.choices))
-                    continue
-                for text, kind in ((event.thoughts, "reasoning"), (event.text, event.kind)):
-                    if text:
-                        yield data(_chunk(asked, service, _delta(text, kind, asked)))
-                yield data(_chunk(asked, service, {}, finish=FINISH[event.reason]))
-                if asked.with_usage:
-                    yield data(_document(asked, service, [], _CHUNK) | {"usage": usage_of(event.usage)})
+        found = await asyncio.gather(*answers)
+    finally:
+        for each in answers:
+            each.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)
+    choices = [_choice(index, each, asked) for index, each in enumerate(found)]
+    return _document(asked, service, choices, "chat.completion") | {
+        "usage": usage_of(*(each.end.usage for each in found))
+    }
+
+
+def _choice(index: int, found: Whole, asked: ApiRequest) -> dict[str, object]:
+    choice: dict[str, object] = {"index": index, "finish_reason": _finish(found.end, len(found.calls))}
+    choice["logprobs"] = _logprobs(found.choices, asked) if asked.logprobs else None
+    if not asked.chat:
+        return choice | {"text": found.text}
+    message: dict[str, object] = {"role": "assistant", "content": found.text}
+    if found.thoughts:
+        message["reasoning_content"] = found.thoughts
+    if found.calls:
+        message |= {"content": found.text or None, "tool_calls": [call_document(call) for call in found.calls]}
+    return choice | {"message": message}
+
+
+def call_document(call: ToolCall) -> dict[str, object]:
+    """A call in OpenAI's form."""
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _finish(end: Finished, calls: int) -> str:
+    return "tool_calls" if calls and end.reason == "stop" else FINISH[end.reason]
+
+
+async def streamed_answer(asked: ApiRequest, service: Service, served: Sequence[Served]) -> AsyncIterator[str]:
+    """The answers as server-sent events; an error after the first of them is an event too."""
+    chunks = [_Chunks(index, asked, service) for index in range(len(served))]
+    for each in chunks if asked.chat else ():
+        yield each.chunk({"role": "assistant", "content": ""})
+    ends: list[Usage] = []
+    answers = [service.answer(request, each) for request, each in zip(asked.requests, served, strict=True)]
+    try:
+        async with aclosing(merged(answers)) as events:
+            async for index, event in events:
+                for text in chunks[index].of(event):
+                    yield text
+                if isinstance(event, Finished):
+                    ends.append(event.usage)
+        if asked.with_usage:
+            yield data(_document(asked, service, [], _CHUNK) | {"usage": usage_of(*ends)})
     except ApiError as error:
         yield data(error.document)
         return
@@ -183,24 +240,46 @@ async def streamed_answer(asked: ApiRequest, service: Service, served: Served) -
 _CHUNK = "chat.completion.chunk"
 
 
-def _delta(text: str, kind: str, asked: ApiRequest) -> dict[str, object]:
-    if not asked.chat:
-        return {"text": text}
-    return {"content" if kind == "answer" else "reasoning_content": text}
+class _Chunks:
+    """The events of one choice."""
 
+    def __init__(self, index: int, asked: ApiRequest, service: Service) -> None:
+        self._index = index
+        self._asked = asked
+        self._service = service
+        self._calls = 0
 
-def _chunk(
-    asked: ApiRequest,
-    service: Service,
-    delta: dict[str, object],
-    *,
-    finish: str | None = None,
-    logprobs: Sequence[TokenChoice] = (),
-) -> dict[str, object]:
-    choice: dict[str, object] = {"index": 0, "finish_reason": finish}
-    choice["logprobs"] = _logprobs(logprobs, asked) if asked.logprobs and logprobs else None
-    choice |= {"delta": delta} if asked.chat else {"text": "", **delta}
-    return _document(asked, service, [choice], _CHUNK)
+    def of(self, event: Piece) -> Iterator[str]:
+        """The chunks of one piece of the answer."""
+        if isinstance(event, ToolCall):
+            number, whole = self._calls, call_document(event)
+            self._calls += 1
+            opened = whole | {"index": number, "function": {"name": event.name, "arguments": ""}}
+            yield self.chunk({"tool_calls": [opened]})
+            yield self.chunk({"tool_calls": [{"index": number, "function": {"arguments": event.arguments}}]})
+        elif isinstance(event, Token):
+            if event.text or event.choices:
+                yield self.chunk(self._delta(event.text, event.kind), logprobs=event.choices)
+        else:
+            for text, kind in ((event.thoughts, "reasoning"), (event.text, event.kind)):
+                if text:
+                    yield self.chunk(self._delta(text, kind))
+            yield self.chunk({}, finish=_finish(event, self._calls))
+
+    def chunk(
+        self, delta: dict[str, object], *, finish: str | None = None, logprobs: Sequence[TokenChoice] = ()
+    ) -> str:
+        """One chunk."""
+        asked = self._asked
+        choice: dict[str, object] = {"index": self._index, "finish_reason": finish}
+        choice["logprobs"] = _logprobs(logprobs, asked) if asked.logprobs and logprobs else None
+        choice |= {"delta": delta} if asked.chat else {"text": "", **delta}
+        return data(_document(asked, self._service, [choice], _CHUNK))
+
+    def _delta(self, text: str, kind: str) -> dict[str, object]:
+        if not self._asked.chat:
+            return {"text": text}
+        return {"content" if kind == "answer" else "reasoning_content": text}
 
 
 def _document(asked: ApiRequest, service: Service, choices: Sequence[object], kind: str) -> dict[str, object]:
@@ -211,13 +290,14 @@ def _document(asked: ApiRequest, service: Service, choices: Sequence[object], ki
     }  # fmt: skip
 
 
-def usage_of(usage: Usage) -> dict[str, object]:
-    """Counts of tokens."""
+def usage_of(*answers: Usage) -> dict[str, object]:
+    """Counts of tokens; of several answers to one prompt, its tokens count once."""
+    prompt, written = answers[0].prompt_tokens, sum(each.completion_tokens for each in answers)
     return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens or 0},
+        "prompt_tokens": prompt,
+        "completion_tokens": written,
+        "total_tokens": prompt + written,
+        "prompt_tokens_details": {"cached_tokens": answers[0].cached_tokens or 0},
     }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from workbench.core.alternatives import TokenChoice
@@ -19,12 +19,17 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed, Finished, Token
 from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.parameters import Sampling, Value, with_values
-from workbench.serve.errors import ApiError, from_workbench
+from workbench.core.tool_calls import CallSplitter
+from workbench.core.tools import Tool, ToolCall
+from workbench.serve.errors import ApiError, from_workbench, invalid
 
 MOST_AT_ONCE = 16
 """Requests that are computed or wait, beyond those that are computed together; more are refused."""
 KEPT = 50
 """Ended requests that are kept for the list of requests."""
+
+
+Piece = Token | ToolCall | Finished
 
 
 @dataclass(slots=True)
@@ -38,6 +43,8 @@ class Served:
     began: float
     """`time.time()`."""
     answer: Answer
+    calls: int = 0
+    """The calls of tools in its answer."""
     end: str = ""
     """How it ended; empty while it runs."""
 
@@ -55,6 +62,7 @@ class Whole:
     thoughts: str
     choices: Sequence[TokenChoice]
     """One for each token, where they were asked for."""
+    calls: Sequence[ToolCall]
     end: Finished
 
 
@@ -69,6 +77,30 @@ class Totals:
     completion_tokens: int = 0
     ttft_seconds: float = 0.0
     first_tokens: int = 0
+
+
+class _CallReader:
+    """Takes the calls of tools out of the events of an answer."""
+
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        self._splitter = CallSplitter(tools)
+        self._tools = tools
+
+    def read(self, event: Token | Finished) -> Iterator[Piece]:
+        """The event without the text of calls, after the calls that it ends."""
+        if isinstance(event, Token) and event.kind == "reasoning":
+            if event.recast:
+                held = "".join(piece for piece in self._splitter.flush() if isinstance(piece, str))
+                event, self._splitter = replace(event, text=held + event.text), CallSplitter(self._tools)
+            yield event
+            return
+        text = event.text if event.kind == "answer" else ""
+        found = list(self._splitter.push(text))
+        if isinstance(event, Finished):
+            found += self._splitter.flush()
+        shown = "".join(piece for piece in found if isinstance(piece, str))
+        yield from (piece for piece in found if isinstance(piece, ToolCall))
+        yield replace(event, text=shown) if event.kind == "answer" else event
 
 
 class Service:
@@ -112,6 +144,7 @@ class Service:
         *,
         messages: tuple[Message, ...] = (),
         prompt: str | None = None,
+        tools: tuple[Tool, ...] = (),
         alternatives: int = 0,
     ) -> Request:
         """A request to the engine with the sampling of the body over the model's own.
@@ -134,17 +167,34 @@ class Service:
             sampling=sampling,
             given=self._given | values.keys(),
             when_context_full=self._when_context_full,
-            continues=bool(messages) and messages[-1].role == "assistant",
+            continues=bool(messages) and messages[-1].role == "assistant" and not messages[-1].calls,
+            tools=tools,
             alternatives=alternatives,
         )
+
+    async def calls_tools(self) -> bool:
+        """Whether the model can call tools."""
+        try:
+            await self.engine.check_tools()
+        except WorkbenchError:
+            return False
+        return True
+
+    async def check(self, request: Request) -> None:
+        """Raise an ApiError for a request that this model can never answer, before anything is sent."""
+        if request.tools:
+            try:
+                await self.engine.check_tools()
+            except WorkbenchError as error:
+                raise invalid(f"{error} {error.hint}".strip(), "tools", "unsupported_value") from None
 
     def asked(self, client: str, route: str) -> Served:
         """A request of a client, which begins now."""
         meter = Meter(time.perf_counter_ns(), source=self.engine.info.measured_by)
         return Served(next(self._numbers), client, route, time.time(), Answer(meter))
 
-    async def answer(self, request: Request, served: Served) -> AsyncGenerator[Token | Finished]:
-        """The tokens of an answer and its end. A reader that leaves cancels it.
+    async def answer(self, request: Request, served: Served) -> AsyncGenerator[Piece]:
+        """The tokens of an answer, the calls in it, and its end. A reader that leaves cancels it.
 
         Raises:
             ApiError: The queue is full, or the answer failed.
@@ -154,6 +204,7 @@ class Service:
             raise ApiError(503, "unavailable_error", "Too many requests wait for this model. Ask again in a moment.")
         self.running[served.number] = served
         cancel = CancelToken()
+        reader = _CallReader(request.tools) if request.tools else None
         try:
             async for batch in self.engine.generate(request, cancel):
                 for event in batch:
@@ -164,7 +215,9 @@ class Service:
                     if isinstance(event, Finished):
                         served.end = event.reason
                     if isinstance(event, Token | Finished):
-                        yield event
+                        for piece in (event,) if reader is None else reader.read(event):
+                            served.calls += isinstance(piece, ToolCall)
+                            yield piece
         except WorkbenchError as error:
             served.end = "failed"
             raise from_workbench(error) from None
@@ -176,9 +229,13 @@ class Service:
         """An answer when it has ended; the errors are those of `answer`."""
         pieces: dict[str, list[str]] = {"answer": [], "reasoning": []}
         choices: list[TokenChoice] = []
+        calls: list[ToolCall] = []
         end: Finished | None = None
         async with aclosing(self.answer(request, served)) as events:
             async for event in events:
+                if isinstance(event, ToolCall):
+                    calls.append(event)
+                    continue
                 if isinstance(event, Finished):
                     end = event
                     pieces["reasoning"].append(event.thoughts)
@@ -189,7 +246,7 @@ class Service:
                 pieces[event.kind].append(event.text)
         if end is None:
             raise ApiError(500, "server_error", "The answer broke off.")
-        return Whole("".join(pieces["answer"]), "".join(pieces["reasoning"]), choices, end)
+        return Whole("".join(pieces["answer"]), "".join(pieces["reasoning"]), choices, calls, end)
 
     def _note(self, served: Served) -> None:
         del self.running[served.number]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 PING_S = 10.0
 """The longest silence: clients and proxies close connections on which nothing comes."""
@@ -42,6 +46,38 @@ async def kept_alive(chunks: AsyncIterator[str], ping: str, interval_s: float = 
             await asyncio.gather(following, return_exceptions=True)
         if (close := getattr(source, "aclose", None)) is not None:
             await close()
+
+
+async def merged(streams: Sequence[AsyncGenerator[Item]]) -> AsyncGenerator[tuple[int, Item]]:
+    """The items of several streams as they come, each with the index of its stream. The first error ends all."""
+    queue: asyncio.Queue[tuple[int, Item] | Exception | None] = asyncio.Queue()
+    pumps = [asyncio.ensure_future(_pump(index, each, queue)) for index, each in enumerate(streams)]
+    left = len(pumps)
+    try:
+        while left:
+            found = await queue.get()
+            if isinstance(found, Exception):
+                raise found
+            if found is None:
+                left -= 1
+            else:
+                yield found
+    finally:
+        for each in pumps:
+            each.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def _pump(
+    index: int, stream: AsyncGenerator[Item], queue: asyncio.Queue[tuple[int, Item] | Exception | None]
+) -> None:
+    try:
+        async with aclosing(stream) as items:
+            async for item in items:
+                queue.put_nowait((index, item))
+        queue.put_nowait(None)
+    except Exception as error:  # noqa: BLE001 - the reader gets it
+        queue.put_nowait(error)
 
 
 async def unless_gone(
