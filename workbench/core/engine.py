@@ -36,6 +36,8 @@ class Request:
     """Whether the last message is the beginning of the answer, to be continued."""
     tools: tuple[Tool, ...] = ()
     """The tools that the answer may call. Its text then keeps the markup of calls (`core/tools.py`)."""
+    background: bool = False
+    """Whether another program waits for it: requests of the person at the screen go before it, and have a slot."""
     alternatives: int = 0
     """The likeliest tokens that are wanted at each place of the answer; 0 for none."""
     timed: bool = False

@@ -15,6 +15,8 @@ from workbench.core.engine import Request
 from workbench.core.errors import ContextFullError, EngineError
 from workbench.core.events import Token
 from workbench.core.parameters import Sampling
+from workbench.engine.llama.continuous_batching import BatchedAnswer, Round
+from workbench.engine.llama.runtime import Job
 
 TEXTS = [f"The keeper of light number {number} went down to the sea. " * (1 + number) for number in range(5)]
 
@@ -41,6 +43,74 @@ def raw(prompt: str, limit: int = 16, **sampling) -> Request:
 
 async def all_of(engine, *requests: Request):
     return await asyncio.gather(*(answer(engine, request) for request in requests))
+
+
+class Lanes:
+    """Answers without a model: each wants its prompt computed, then one token after the other."""
+
+    n_batch = 64
+
+    def __init__(self, slots: int) -> None:
+        self.slots = [object()] * slots
+        self.computed: list[dict[str, int]] = []
+        self.round = Round(self)
+        self._names: dict[int, str] = {}
+
+    def compute(self, parts) -> None:
+        self.computed.append({slot: len(tokens) for slot, tokens in parts})
+
+    def add(self, name: str, prompt: int, limit: int, *, background: bool) -> None:
+        def steps(_job):
+            done = 0
+            while done < prompt:
+                yield name, (0,) * (prompt - done)
+                done += self.computed[-1][name]
+            for _ in range(limit):
+                yield name, (0,)
+
+        assert self.round.add(BatchedAnswer(steps, background=background))
+
+
+def test_the_person_at_the_screen_has_a_slot_and_the_room_of_the_next_batch():
+    lanes = Lanes(3)
+    for number in range(4):
+        lanes.add(f"served {number}", 100, 50, background=True)
+    job = Job(lanes.round.steps)
+    for _ in range(2):
+        assert job.advance()
+    assert {name for batch in lanes.computed for name in batch} <= {"served 0", "served 1"}
+    seen = len(lanes.computed)
+    lanes.add("chat", 40, 2, background=False)
+    job.advance()
+    # The next batch has its whole prompt, and no other one.
+    assert lanes.computed[seen]["chat"] == 40
+    assert all(count == 1 for name, count in lanes.computed[seen].items() if name != "chat")
+    while job.advance():
+        pass
+    assert {name for batch in lanes.computed for name in batch} == {"chat", *(f"served {n}" for n in range(4))}
+
+
+def test_the_person_at_the_screen_goes_before_those_who_wait():
+    lanes = Lanes(1)
+    for name in ("first", "second"):
+        lanes.add(name, 1, 3, background=True)
+    job = Job(lanes.round.steps)
+    job.advance()
+    lanes.add("chat", 1, 3, background=False)
+    while job.advance():
+        pass
+    order = list(dict.fromkeys(name for batch in lanes.computed for name in batch))
+    assert order == ["first", "chat", "second"]
+
+
+async def test_tokens_are_counted_while_an_answer_is_written(host):
+    engine, began, cancel = await open_toy(host, 2), asyncio.Event(), CancelToken()
+    running = asyncio.create_task(answer(engine, raw(TEXTS[0], limit=800), cancel, on_event=lambda _: began.set()))
+    await began.wait()
+    assert len(await engine.tokens(raw("Hello"))) > 0
+    assert not running.done()
+    cancel.set()
+    await running
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -29,8 +29,10 @@ _logger = logging.getLogger(__name__)
 class BatchedAnswer:
     """One answer among those that a job computes, and its clock, which begins with it."""
 
-    def __init__(self, steps: Callable[[Clock], AnswerSteps]) -> None:
+    def __init__(self, steps: Callable[[Clock], AnswerSteps], *, background: bool = False) -> None:
         self._make = steps
+        self.background = background
+        """Whether it leaves a slot, and the room for prompts, to others."""
         self._generator: AnswerSteps | None = None
         self._job: Clock | None = None
         self._start_ns = 0
@@ -52,6 +54,11 @@ class BatchedAnswer:
     def lane_ns(self, now_ns: int) -> int:
         """See `Clock`."""
         return 0 if self._job is None else self._job.lane_ns(now_ns) - self._start_ns
+
+    @property
+    def wanted(self) -> int:
+        """The number of tokens that it wants to be computed."""
+        return 0 if self.part is None else len(self.part[1])
 
     def begin(self, job: Clock) -> None:
         """Start the clock with this step of `job`."""
@@ -93,7 +100,8 @@ class Round:
         """Add an answer; False where the round has ended."""
         with self._lock:
             if not self._ended:
-                self._waiting.append(lane)
+                later = (index for index, each in enumerate(self._waiting) if each.background and not lane.background)
+                self._waiting.insert(next(later, len(self._waiting)), lane)
             return not self._ended
 
     def withdraw(self, lane: BatchedAnswer) -> bool:
@@ -124,7 +132,7 @@ class Round:
         """Begin the answers that there are slots for; False where none is left, which ends the round."""
         with self._lock:
             new: list[BatchedAnswer] = []
-            while self._waiting and len(self._active) + len(new) < len(self._model.slots):
+            while self._waiting and self._has_slot([*self._active, *new]):
                 new.append(self._waiting.popleft())
             self._ended = not self._active and not new
         for lane in new:
@@ -134,14 +142,27 @@ class Round:
             lane.alone = len(self._active) == 1
         return not self._ended
 
+    def _has_slot(self, begun: list[BatchedAnswer]) -> bool:
+        """Whether the first that waits can begin. Those of the background leave one slot free, where there are two."""
+        slots = len(self._model.slots)
+        if self._waiting[0].background and slots > 1 and sum(each.background for each in begun) >= slots - 1:
+            return False
+        return len(begun) < slots
+
     def _fitting(self, ready: list[BatchedAnswer]) -> list[tuple[BatchedAnswer, Part]]:
-        """What fits in one batch: next tokens before prompts, of which the last may get a part of what it wants."""
+        """What fits in one batch: next tokens before prompts, of which the last may get a part of what it wants.
+
+        Prompts of the background wait while another one is computed.
+        """
         room, found = self._model.n_batch, []
-        for lane in sorted(ready, key=lambda each: len(each.part[1]) if each.part else 0):
+        held = any(lane.wanted > 1 and not lane.background for lane in ready)
+        for lane in sorted(ready, key=lambda each: each.wanted):
             assert lane.part is not None
             slot, tokens = lane.part
             if not room:
                 break
+            if held and lane.background and len(tokens) > 1:
+                continue
             found.append((lane, (slot, tokens[:room])))
             room -= min(room, len(tokens))
         return found
@@ -171,9 +192,9 @@ class AnswerLine:
         self._lock = threading.Lock()
         self._round: tuple[Round, Job] | None = None
 
-    def submit(self, steps: Callable[[Clock], AnswerSteps]) -> BatchedAnswer:
+    def submit(self, steps: Callable[[Clock], AnswerSteps], *, background: bool = False) -> BatchedAnswer:
         """Add an answer to those that are computed, or to the end of the line where other work waits."""
-        lane = BatchedAnswer(steps)
+        lane = BatchedAnswer(steps, background=background)
         with self._lock:
             if self._round is None or not self._line.is_last(self._round[1]) or not self._round[0].add(lane):
                 new = Round(self._model)

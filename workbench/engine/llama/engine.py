@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Hashable, Sequence
+from concurrent.futures import Future
 
 from typing_extensions import override
 
@@ -13,14 +14,14 @@ from workbench.core.errors import EngineError, TemplateError
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo
 from workbench.engine.formats.verdict import judged
-from workbench.engine.llama.continuous_batching import AnswerLine
+from workbench.engine.llama.continuous_batching import AnswerLine, AnswerSteps
 from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Model
 from workbench.engine.llama.prefix_reuse import Slots
 from workbench.engine.llama.prompt import PromptTokens
 from workbench.engine.llama.ranking import Ranking
-from workbench.engine.llama.runtime import Job, JobLine, Step, shared_runtime
+from workbench.engine.llama.runtime import Clock, Job, JobLine, Step, outcome, shared_runtime
 from workbench.engine.llama.states import StateCache
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.outbox import Outbox, RunningAnswers
@@ -60,7 +61,7 @@ class LlamaEngine(Engine):
     def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
         def start(outbox: Outbox) -> None:
             generation = Generation(self._model, request, self._template, self._controls, self._slots, cancel, outbox)
-            lane = self._answer_line.submit(generation.steps)
+            lane = self._answer_line.submit(generation.steps, background=request.background)
             # A waiting answer ends without touching the model, and must not abort another's work.
             cancel.on_set(lambda: self._answer_line.interrupt(lane))
 
@@ -105,13 +106,20 @@ class LlamaEngine(Engine):
 
     @override
     async def tokens(self, request: Request) -> tuple[int, ...]:
-        def steps(job: Job) -> Generator[None, None, tuple[int, ...]]:
-            self._answers.check_open()
-            prompt = PromptTokens(request, self._model, self._template, CancelToken(), self._controls)
-            yield from prompt.make(job)
-            return tuple(prompt.tokens)
+        found: Future[tuple[int, ...]] = Future()
 
-        return await shared_runtime.run(steps, self._line)
+        def steps(job: Clock) -> AnswerSteps:
+            try:
+                self._answers.check_open()
+                prompt = PromptTokens(request, self._model, self._template, CancelToken(), self._controls)
+                yield from prompt.make(job)
+                found.set_result(tuple(prompt.tokens))
+            except Exception as error:  # noqa: BLE001 - the caller gets it
+                found.set_exception(error)
+
+        # Among the answers: in the line it would wait for the last of them, and all later ones for it.
+        self._answer_line.submit(steps, background=request.background)
+        return await outcome(found)
 
     @override
     async def close(self) -> None:
