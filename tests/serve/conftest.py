@@ -14,6 +14,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.events import Batch, Failed, Finished, FinishReason, PromptProgress, Token, Usage
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.serving import ServedModel
 from workbench.serve.app import Access, Api
 from workbench.serve.server import ApiServer, listen
 from workbench.serve.service import Service
@@ -74,7 +75,7 @@ async def _moment() -> None:
 
 def service_of(engine: Engine, **values: object) -> Service:
     defaults = {"name": "toy", "sampling": Sampling(temperature=0.5, top_k=7), "given": frozenset({"top_k"})}
-    return Service(engine, **{**defaults, **values})
+    return Service(ServedModel(engine, **{**defaults, **values}))
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def show(service: Service, *, tools: bool) -> dict[str, object]:
     changed = [
         f'{name} "{value}"' if isinstance(value, str) else f"{name} {value}"
         for name in sorted(SAMPLING_NAMES)
-        if not isinstance(value := getattr(service.sampling, name), tuple)
+        if not isinstance(value := getattr(service.model.sampling, name), tuple)
         and PARAMETERS[name].in_modelfile
         and value != PARAMETERS[name].default
     ]

@@ -28,7 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         raise WorkbenchError(
             f"Nothing can listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}.",
-            "Another program may use it: choose another --port; 0 takes any that is free.",
+            "Another program may use it: choose another port; 0 takes any that is free.",
         ) from None
 
 

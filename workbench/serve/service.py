@@ -13,12 +13,12 @@ from workbench.core.alternatives import TokenChoice
 from workbench.core.answer import Answer
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
-from workbench.core.config import Overflow
 from workbench.core.engine import Engine, Request
 from workbench.core.errors import WorkbenchError
-from workbench.core.events import Failed, Finished, Token
+from workbench.core.events import Event, Failed, Finished, Token
 from workbench.core.metrics import AnswerMetrics, Meter
-from workbench.core.parameters import Sampling, Value, with_values
+from workbench.core.parameters import Value, with_values
+from workbench.core.serving import ServedModel, ServedRequest
 from workbench.core.tool_calls import CallSplitter
 from workbench.core.tools import Tool, ToolCall
 from workbench.serve.errors import ApiError, from_workbench, invalid
@@ -30,6 +30,10 @@ KEPT = 50
 
 
 Piece = Token | ToolCall | Finished
+
+
+def _away(why: str) -> ApiError:
+    return ApiError(503, "unavailable_error", f"{why} Ask again in a moment.")
 
 
 @dataclass(slots=True)
@@ -47,6 +51,21 @@ class Served:
     """The calls of tools in its answer."""
     end: str = ""
     """How it ended; empty while it runs."""
+
+    def feed(self, event: Event) -> None:
+        """Add an event of its answer, which somebody still reads.
+
+        Raises:
+            ApiError: The answer failed.
+        """
+        self.answer.feed(event)
+        if isinstance(event, Failed):
+            self.end = "failed"
+            raise from_workbench(event.error)
+        if isinstance(event, Finished):
+            self.end = event.reason
+            if event.reason == "cancelled":
+                raise _away("The model was closed, for another one or at the end of the program.")
 
     @property
     def metrics(self) -> AnswerMetrics:
@@ -104,39 +123,51 @@ class _CallReader:
 
 
 class Service:
-    """One open model behind the API. `sampling` and `system` count where a request does not say otherwise.
+    """One open model behind the API."""
 
-    `given` names the sampling parameters that somebody has set.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        name: str,
-        sampling: Sampling,
-        given: frozenset[str],
-        system: str = "",
-        opening: tuple[Message, ...] = (),
-        when_context_full: Overflow = "stop",
-    ) -> None:
-        self.engine = engine
-        self.name = name
+    def __init__(self, model: ServedModel) -> None:
+        self._model: ServedModel | None = model
+        self._last = model
         self.created = int(time.time())
-        self.sampling = sampling
-        self._given = given
-        self.system = system
-        self._opening = opening
-        self._when_context_full = when_context_full
         self._numbers = count(1)
         self.running: dict[int, Served] = {}
         self.ended: deque[Served] = deque(maxlen=KEPT)
         self.totals = Totals()
 
+    def use(self, model: ServedModel | None) -> None:
+        """Serve another model; None while there is none, so that requests are refused for a while."""
+        self._model, self._last = model, model or self._last
+
+    @property
+    def model(self) -> ServedModel:
+        """The model; the last one while there is none."""
+        return self._last
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._last.name
+
+    @property
+    def engine(self) -> Engine:
+        """Its engine."""
+        return self._last.engine
+
     @property
     def n_ctx(self) -> int:
         """Tokens that a conversation can have."""
         return self.engine.info.settings.num_ctx
+
+    def requests(self) -> tuple[ServedRequest, ...]:
+        """Those that run or wait, then those that have ended; the latest first."""
+        found = [*reversed(tuple(self.running.values())), *reversed(tuple(self.ended))]
+        return tuple(
+            ServedRequest(
+                each.number, each.client, each.route, each.began, each.end or each.answer.phase, not each.end,
+                each.metrics,
+            )
+            for each in found
+        )  # fmt: skip
 
     def request(
         self,
@@ -152,21 +183,23 @@ class Service:
         Raises:
             ParameterError: A value is out of range.
         """
-        sampling, _ = with_values(self.sampling, self.engine.info.settings, values)
+        model = self.model
+        sampling, _ = with_values(model.sampling, model.engine.info.settings, values)
         if prompt is None:
             own = (
                 ()
-                if any(message.role == "system" for message in messages) or not self.system
-                else (Message("system", self.system),)
+                if any(message.role == "system" for message in messages) or not model.system
+                else (Message("system", model.system),)
             )
             start = next((index for index, message in enumerate(messages) if message.role != "system"), len(messages))
-            messages = (*own, *messages[:start], *self._opening, *messages[start:])
+            messages = (*own, *messages[:start], *model.opening, *messages[start:])
         return Request(
             messages=messages,
             prompt=prompt,
             sampling=sampling,
-            given=self._given | values.keys(),
-            when_context_full=self._when_context_full,
+            given=model.given | values.keys(),
+            when_context_full=model.when_context_full,
+            background=model.shared,
             continues=bool(messages) and messages[-1].role == "assistant" and not messages[-1].calls,
             tools=tools,
             alternatives=alternatives,
@@ -199,21 +232,19 @@ class Service:
         Raises:
             ApiError: The queue is full, or the answer failed.
         """
-        together = self.engine.info.settings.num_parallel
+        model = self._model
+        if model is None:
+            raise _away("Another model is being loaded.")
+        together = model.engine.info.settings.num_parallel
         if len(self.running) >= together + MOST_AT_ONCE:
             raise ApiError(503, "unavailable_error", "Too many requests wait for this model. Ask again in a moment.")
         self.running[served.number] = served
         cancel = CancelToken()
         reader = _CallReader(request.tools) if request.tools else None
         try:
-            async for batch in self.engine.generate(request, cancel):
+            async for batch in model.engine.generate(request, cancel):
                 for event in batch:
-                    served.answer.feed(event)
-                    if isinstance(event, Failed):
-                        served.end = "failed"
-                        raise from_workbench(event.error)
-                    if isinstance(event, Finished):
-                        served.end = event.reason
+                    served.feed(event)
                     if isinstance(event, Token | Finished):
                         for piece in (event,) if reader is None else reader.read(event):
                             served.calls += isinstance(piece, ToolCall)
