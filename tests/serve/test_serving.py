@@ -66,11 +66,12 @@ async def test_an_answer_of_a_model_that_is_closed_ends_with_an_error(serving, e
 
 async def test_a_request_that_runs_is_listed(serving, engine):
     engine.endless = True
-    async with httpx.AsyncClient(base_url=serving.url, timeout=30) as client:
-        async with client.stream("POST", "/v1/chat/completions", json={**ASK, "stream": True}) as response:
-            async for _ in response.aiter_lines():
-                if any(request.state == "decode" and request.running for request in serving.requests()):
-                    break
+    client = httpx.AsyncClient(base_url=serving.url, timeout=30)
+    body = {**ASK, "stream": True}
+    async with client, client.stream("POST", "/v1/chat/completions", json=body) as response:
+        async for _ in response.aiter_lines():
+            if any(request.state == "decode" and request.running for request in serving.requests()):
+                break
     while serving.requests()[0].running:
         await asyncio.sleep(0)
     assert serving.requests()[0].state == "cancelled"

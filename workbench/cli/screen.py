@@ -28,6 +28,7 @@ from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.engine.llama.aborts import abort_hooks
 from workbench.engine.llama.runtime import shared_runtime
 from workbench.library.demo import HOW_TO_GET_A_MODEL
+from workbench.serve.serving import HttpServing
 from workbench.store.config.write import ConfigFile
 from workbench.store.documents import write_document
 from workbench.store.export.session import session_text
@@ -124,6 +125,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         engines=workers.engines,
         catalog=workers.served,
         servers=workers.served,
+        serving=HttpServing(),
         sharing=workers.sharing,
         pulls=ScreenPulls(lambda: workers.pulls),
         pull_book=PullQueueFiles(workers.paths.pulls_dir),

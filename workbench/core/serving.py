@@ -37,6 +37,20 @@ class ServingAddress:
     origins: frozenset[str] = frozenset()
     """The origins of web pages that may ask."""
 
+    @classmethod
+    def parse(cls, text: str, key: str) -> ServingAddress:
+        """The address that somebody types: `HOST:PORT`, `:PORT`, `HOST`, or nothing for the usual one.
+
+        Raises:
+            ParameterError: It is none of these, or needs a key.
+        """
+        host, separator, port = text.strip().removeprefix("http://").rstrip("/").rpartition(":")
+        if not separator or port.endswith("]"):
+            host, port = text.strip(), ""
+        if port and not (port.isascii() and port.isdecimal() and int(port) < 2**16):
+            raise ParameterError(f"{port!r} is no port.", "Write HOST:PORT, such as 127.0.0.1:8080.")
+        return cls(host.strip("[]") or LOOPBACK[0], int(port) if port else PORT, key)
+
     def __post_init__(self) -> None:
         if self.host not in LOOPBACK and not self.key:
             raise ParameterError(

@@ -68,6 +68,7 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.bench.kept_runs import KeptRunsDialog
     from workbench.ui.bench.screen import BenchScreen
     from workbench.ui.chat.edit_dialog import EditArea
+    from workbench.ui.chat.serving_dialog import ServingDialog
     from workbench.ui.decision.screen import DecisionScreen
     from workbench.ui.dialogs.base import Dialog
     from workbench.ui.dialogs.confirm import ConfirmDialog
@@ -112,6 +113,7 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("The tokens of a lens", LensText.OWN_BINDINGS),
         KeyGroup.of("Quantize a model", QuantizeDialog.BINDINGS),
         KeyGroup.of("Quantizations in progress", JobsDialog.BINDINGS),
+        KeyGroup.of("Requests of other programs", ServingDialog.BINDINGS),
         KeyGroup.of("Questions", ConfirmDialog.BINDINGS),
         KeyGroup.of("Rows of a list", Rows.BINDINGS),
         KeyGroup.of("Dialogs", Dialog.BINDINGS),

@@ -16,6 +16,7 @@ from workbench.core.prompt_text import PromptBook
 from workbench.core.pulls import PullBook, Pulls
 from workbench.core.sending import ModelSender
 from workbench.core.servers import Servers
+from workbench.core.serving import Serving
 from workbench.core.session import ExportFormat, Session, SessionStore
 from workbench.core.sharing import ModelSharing
 from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
@@ -93,5 +94,7 @@ class Services:
     """Shares, joins and deletes model files; None where nothing can."""
     decision: DecisionTools | None = None
     """The kept results, and what measures more; None where there are none."""
+    serving: Serving | None = None
+    """Serves the open model to other programs; None where nothing can."""
     servers: Servers | None = None
     """The servers whose models are in the catalog; None where there are none."""

@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 
 class CommandRunner:
-    """Runs commands; `actions` are those that take no argument, by name."""
+    """Runs commands; `actions` are those that take no argument, by name, and `commands` others that take one."""
 
-    def __init__(self, view: ChatView, loader: ModelLoader, actions: Mapping[str, Callable[[], object]]) -> None:
+    def __init__(
+        self,
+        view: ChatView,
+        loader: ModelLoader,
+        actions: Mapping[str, Callable[[], object]],
+        commands: Mapping[str, Callable[[str], Awaitable[None]]],
+    ) -> None:
         self._view = view
         self._workspace = view.workspace
         self._services = view.services
@@ -35,6 +41,7 @@ class CommandRunner:
             "save": self._save,
             "seed": lambda rest: self._set_parameter("seed", rest or "-1"),
             "?": self._list,
+            **commands,
         }
 
     async def run(self, typed: CommandLine) -> None:

@@ -41,6 +41,7 @@ COMMANDS: tuple[SlashCommand, ...] = (
     SlashCommand("export", "", "Write the conversation as a Modelfile, Markdown or JSON."),
     SlashCommand("settings", "", "Change system prompt and parameters."),
     SlashCommand("reload", "", "Load the model again with the current settings."),
+    SlashCommand("serve", "HOST:PORT", "Serve the model to other programs; without an address, on this machine alone."),
     SlashCommand("copy", "", "Copy the last answer."),
     SlashCommand("alternatives", "", "Record what else could have been written at each place, or stop that."),
     SlashCommand("models", "", "Show every model on this machine."),

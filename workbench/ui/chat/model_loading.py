@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import PurePath
 
 from textual.worker import Worker, get_current_worker
@@ -33,6 +34,8 @@ class ModelLoader:
         self._loading: Worker[None] | None = None
         self._wanted: ModelEntry | None = None
         """The quantization that is being swapped to."""
+        self.on_load: Callable[[bool], None] = lambda _loading: None
+        """Called when a load begins, and when it has ended."""
 
     def choose(self) -> None:
         from workbench.ui.dialogs.model_picker import ModelPicker
@@ -94,6 +97,7 @@ class ModelLoader:
             return
         self._view.begin_work()
         self._view.transcript.clear("load")
+        self.on_load(True)
         engine: Engine | None = None
         asked = self._workspace.conversation.load
         try:
@@ -116,6 +120,7 @@ class ModelLoader:
         else:
             self._show_loaded(engine, recipe)
         finally:
+            self.on_load(False)
             self._view.end_work()
             if self._loading is get_current_worker():
                 self._wanted = None

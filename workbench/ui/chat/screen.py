@@ -22,6 +22,7 @@ from workbench.ui.chat.branch_actions import BranchActions
 from workbench.ui.chat.commands import COMMANDS, CommandLine
 from workbench.ui.chat.model_loading import ModelLoader
 from workbench.ui.chat.prompt_input import PromptInput
+from workbench.ui.chat.serving_actions import ServingActions
 from workbench.ui.chat.session_actions import SessionActions
 from workbench.ui.chat.settings_actions import SettingsActions
 from workbench.ui.chat.view import ChatView
@@ -82,6 +83,8 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold the thoughts of models."),
         Binding("ctrl+b", "answer_now", "Answer now", id="chat.answer_now", show=False,
                 tooltip="End the thoughts of the answer that is being written."),
+        Binding("alt+s", "serve", "Serve", id="chat.serve", show=False,
+                tooltip="Serve the open model to other programs, then show who asks, and stop it."),
         Binding("ctrl+r", "resume", "Sessions", id="chat.resume", show=False,
                 tooltip="Resume the interrupted session that is offered, else show all stored sessions."),
     ]
@@ -108,6 +111,7 @@ class ChatScreen(Screen[None]):
         self.branches = BranchActions(view, self.answers)
         self.sessions = SessionActions(view, self.answers, self.loader)
         self.settings = SettingsActions(view, self.loader)
+        self.serving = ServingActions(view, self.loader)
         self.input = PromptInput(view, self.answers, self._run_command)
 
     def compose(self) -> ComposeResult:
@@ -180,6 +184,7 @@ class ChatScreen(Screen[None]):
                 await asyncio.wait_for(handled.wait(), OVERTAKEN_SECONDS)
         await self.input.store_draft()
         await self.answers.stop(LEAVE_SECONDS)
+        await self.serving.stop()
         await self._workspace.shut_down()
 
     # Actions
@@ -215,6 +220,9 @@ class ChatScreen(Screen[None]):
 
     def action_reload(self) -> None:
         self.loader.reload()
+
+    def action_serve(self) -> None:
+        self.serving.toggle()
 
     def action_new(self) -> None:
         self.sessions.new()
@@ -271,7 +279,7 @@ class ChatScreen(Screen[None]):
             "alternatives": partial(self.branches.perform, "record"),
             **{name: partial(self.app.run_action, f"app.{action}") for name, action in program.items()},
         }
-        await CommandRunner(self.view, self.loader, actions).run(typed)
+        await CommandRunner(self.view, self.loader, actions, {"serve": self.serving.start}).run(typed)
 
     def palette_entries(self) -> Iterator[SystemCommand]:
         tooltips = {each.id: each.tooltip for each in TurnLines.BINDINGS if isinstance(each, Binding)}

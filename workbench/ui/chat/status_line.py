@@ -34,6 +34,8 @@ class StatusLine(Lines):
         self._key_for = key_for
         self._message = TransientText(self, self.show)
         self._alarm: Alarm | None = None
+        self.idle: Callable[[], Content] = lambda: Content("")
+        """The line while there is nothing else to say."""
 
     def show(self) -> None:
         """Show the current message, else the running work, else what needs attention."""
@@ -54,7 +56,7 @@ class StatusLine(Lines):
         if workspace.needs_reload:
             key = self._key_for("chat.reload")
             return styled(("● ", "gauge--warn"), ("The settings need a reload: ", ""), (key, _VALUE))
-        return Content("")
+        return self.idle()
 
     def say(self, text: str, seconds: float = SAY_SECONDS, refusal: Callable[[], str] | None = None) -> None:
         """Show a message for some seconds; one that begins with a `refusal`, only as long as that is given."""
