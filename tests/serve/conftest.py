@@ -50,6 +50,9 @@ class FakeEngine(Engine):
             for place, (word, kind) in enumerate(words):
                 yield (Token(f" {word}" if place else word, place, kind, 3, 3, choices=choices),)
             while self.endless:
+                if cancel.is_set:
+                    yield (Finished("cancelled", Usage(7, 3, len(words)), 5, 5),)
+                    return
                 yield (Token(".", 0, "answer", 3, 3),)
                 await _moment()
             if self.error is not None:

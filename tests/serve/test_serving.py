@@ -77,6 +77,18 @@ async def test_a_request_that_runs_is_listed(serving, engine):
     assert serving.requests()[0].state == "cancelled"
 
 
+async def test_an_answer_that_is_written_at_the_end_gets_an_error(serving, engine, monkeypatch):
+    monkeypatch.setattr("workbench.serve.serving.GRACE_S", 0.0)
+    engine.endless = True
+    asking = asyncio.create_task(ask(serving))
+    while not any(request.state == "decode" for request in serving.requests()):
+        await asyncio.sleep(0)
+    await serving.stop()
+    response = await asking
+    assert response.status_code == 503
+    assert "no longer served" in response.json()["error"]["message"]
+
+
 async def test_an_address_that_others_reach_needs_a_key():
     with pytest.raises(ParameterError, match="no key"):
         ServingAddress("0.0.0.0")

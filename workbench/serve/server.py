@@ -12,8 +12,8 @@ from typing_extensions import override
 
 from workbench.core.errors import WorkbenchError
 
-GRACE_S = 2
-"""How long answers that are written may go on after the end was asked for."""
+LAST_S = 2
+"""How long responses may take after the end was asked for, when no answer is written any more."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -45,7 +45,7 @@ class ApiServer(uvicorn.Server):
                 lifespan="off",
                 log_config=None,
                 access_log=False,
-                timeout_graceful_shutdown=GRACE_S,
+                timeout_graceful_shutdown=LAST_S,
             )
         )
 

@@ -47,6 +47,7 @@ class Served:
     began: float
     """`time.time()`."""
     answer: Answer
+    cancel: CancelToken = field(default_factory=CancelToken)
     calls: int = 0
     """The calls of tools in its answer."""
     end: str = ""
@@ -65,7 +66,7 @@ class Served:
         if isinstance(event, Finished):
             self.end = event.reason
             if event.reason == "cancelled":
-                raise _away("The model was closed, for another one or at the end of the program.")
+                raise _away("The model was closed, or is no longer served.")
 
     @property
     def metrics(self) -> AnswerMetrics:
@@ -158,6 +159,11 @@ class Service:
         """Tokens that a conversation can have."""
         return self.engine.info.settings.num_ctx
 
+    def interrupt(self) -> None:
+        """End all answers that are written: their readers get an error."""
+        for each in tuple(self.running.values()):
+            each.cancel.set()
+
     def requests(self) -> tuple[ServedRequest, ...]:
         """Those that run or wait, then those that have ended; the latest first."""
         found = [*reversed(tuple(self.running.values())), *reversed(tuple(self.ended))]
@@ -239,7 +245,7 @@ class Service:
         if len(self.running) >= together + MOST_AT_ONCE:
             raise ApiError(503, "unavailable_error", "Too many requests wait for this model. Ask again in a moment.")
         self.running[served.number] = served
-        cancel = CancelToken()
+        cancel = served.cancel
         reader = _CallReader(request.tools) if request.tools else None
         try:
             async for batch in model.engine.generate(request, cancel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from workbench.serve.server import ApiServer
     from workbench.serve.service import Service
 
+GRACE_S = 2.0
+"""How long answers that are written may go on after the end was asked for."""
 END_S = 5.0
-"""How long the end of the service is waited for."""
+"""How long the thread is waited for."""
 
 
 class HttpServing(Serving):
@@ -74,10 +77,16 @@ class HttpServing(Serving):
 
     @override
     async def stop(self) -> None:
-        server, thread, listener = self._server, self._thread, self._listener
+        server, thread, listener, service = self._server, self._thread, self._listener, self._service
         self._server = self._thread = self._listener = None
         self._url = ""
         if server is not None and thread is not None:
+            self.use(None)
+            until = time.monotonic() + GRACE_S
+            while service is not None and service.running and time.monotonic() < until:
+                await asyncio.sleep(0.05)
+            if service is not None:
+                service.interrupt()
             server.stop()
             await asyncio.to_thread(thread.join, END_S)
         if listener is not None:

@@ -83,7 +83,7 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold the thoughts of models."),
         Binding("ctrl+b", "answer_now", "Answer now", id="chat.answer_now", show=False,
                 tooltip="End the thoughts of the answer that is being written."),
-        Binding("alt+s", "serve", "Serve", id="chat.serve", show=False,
+        Binding("alt+s", "serve", "Serve", id="chat.serve", show=False, priority=True,
                 tooltip="Serve the open model to other programs, then show who asks, and stop it."),
         Binding("ctrl+r", "resume", "Sessions", id="chat.resume", show=False,
                 tooltip="Resume the interrupted session that is offered, else show all stored sessions."),
