@@ -33,10 +33,11 @@ PATH = "path"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = (
-        "Write a conversation as a Modelfile, Markdown, JSON, or the commands that start its model elsewhere."
+        "Write a conversation as a Modelfile, Markdown, JSON, the commands that start its model elsewhere, or a "
+        "section of llama-server's presets.ini."
     )
     parser.add_argument("session", metavar="SESSION", help="the id of a conversation, the beginning of one, or `last`")
-    parser.add_argument("--format", default="modelfile", metavar="F[,F…]", help="modelfile, md, json or sh")
+    parser.add_argument("--format", default="modelfile", metavar="F[,F…]", help="modelfile, md, json, sh or ini")
     parser.add_argument(
         "--from",
         dest="base",

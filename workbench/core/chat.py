@@ -8,6 +8,8 @@ from typing import Literal
 
 from workbench.core.tools import ToolCall
 
+Speaker = Literal["system", "user", "assistant"]
+"""The roles of the messages that are stored."""
 Role = Literal["system", "user", "assistant", "tool"]
 """`tool`: the result of a call, for the model."""
 

@@ -98,7 +98,7 @@ class SessionHit:
     """The number of that message; 0 for a match in the title."""
 
 
-ExportFormat = Literal["modelfile", "md", "json", "sh"]
+ExportFormat = Literal["modelfile", "md", "json", "sh", "ini"]
 
 
 class Journal(Protocol):

@@ -23,7 +23,14 @@ from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
 from workbench.library.entries import make_entry, printable
 from workbench.library.file_facts import FileFactsCache
 from workbench.library.folders import Found, find_in_folders, found_in, mode_of, model_file, read_each
-from workbench.library.modelfiles import Lookups, check_modelfile, choose_template, open_modelfile, recipe_of
+from workbench.library.modelfiles import (
+    Lookups,
+    check_modelfile,
+    choose_template,
+    open_modelfile,
+    preset_recipe,
+    recipe_of,
+)
 from workbench.library.ollama import PREFIX, Manifest, go_templates, manifests, parse_ollama_name, read_manifest
 from workbench.library.ollama_layers import read_layers
 from workbench.library.places import Places, find_places
@@ -40,6 +47,7 @@ from workbench.library.references import (
 )
 from workbench.library.search import Report, Search, views_of
 from workbench.modelfile.meaning import ModelfileReport
+from workbench.modelfile.presets import is_presets, open_preset
 from workbench.modelfile.source import is_modelfile
 
 SCRIPTED = "scripted"
@@ -144,8 +152,9 @@ class LibraryCatalog(Catalog):
     def resolve(self, ref: str) -> ModelEntry:
         """The entry that `ref` stands for. The engine refuses one with a `problem`.
 
-        `ref` is `demo`, `scripted`, the path of a model or of a Modelfile, `ollama:NAME`, or `NAME`, `NAME:QUANT` or
-        `NAME@QUANT` of a known model. Searches folders and reads headers: not for the event loop.
+        `ref` is `demo`, `scripted`, the path of a model or of a Modelfile, `FILE.ini#NAME` for a section of
+        llama-server's presets, `ollama:NAME`, or `NAME`, `NAME:QUANT` or `NAME@QUANT` of a known model. Searches
+        folders and reads headers: not for the event loop.
 
         Raises:
             ModelfileError: It is the path of an invalid Modelfile.
@@ -162,6 +171,8 @@ class LibraryCatalog(Catalog):
         refuse_other_kinds(ref)
         if ref.casefold().startswith(PREFIX):
             return self._resolve_ollama(ref)
+        if is_presets(ref):
+            return self._resolve_preset(ref)
         path = absolute(ref)
         if is_modelfile(path):
             return open_modelfile(path, self._lookups)
@@ -169,11 +180,18 @@ class LibraryCatalog(Catalog):
             return self._resolve_path(path)
         return self._resolve_name(ref)
 
+    def _resolve_preset(self, ref: str) -> ModelEntry:
+        path, preset = open_preset(ref)
+        base = self.resolve(preset.model)
+        return replace(base, ref=f"{path.absolute()}#{preset.name}", name=preset.name, recipe=preset_recipe(preset))
+
     def recipe(self, ref: str) -> Recipe | None:
         """The recipe without what is kept for the model. Only the Modelfile, or the manifest in a store, is read."""
         if ref.casefold().startswith(PREFIX):
             manifest = self._manifest(ref[len(PREFIX) :])
             return None if manifest is None else self._stored_recipe(manifest)
+        if is_presets(ref):
+            return preset_recipe(open_preset(ref)[1])
         path = absolute(ref)
         if ref in (SCRIPTED, DEMO) or not is_modelfile(path):
             return None

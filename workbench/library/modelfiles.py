@@ -23,6 +23,7 @@ from workbench.library.ollama import Manifest, parse_ollama_name
 from workbench.library.ollama_layers import INSTEAD_OF_RENDERER, read_layers
 from workbench.library.references import is_path, nearest_file
 from workbench.modelfile.meaning import Finding, Modelfile, ModelfileReport, finding_on
+from workbench.modelfile.presets import Preset
 from workbench.modelfile.source import examine_file, read_file
 from workbench.modelfile.syntax import Instruction
 from workbench.modelfile.versions import FOLLOWED, is_newer
@@ -92,6 +93,12 @@ def recipe_of(path: Path, lookups: Lookups) -> Recipe:
     """
     opened = _OpenedModelfile.read(path, lookups)
     return opened.finished(opened.weights)
+
+
+def preset_recipe(preset: Preset) -> Recipe:
+    """The recipe in a section of llama-server's presets."""
+    notes = (f"[{preset.name}]: {name} is ignored." for name in preset.unknown)
+    return Recipe(parameters=tuple(preset.values.items()), notes=tuple(map(printable, notes)))
 
 
 def check_modelfile(path: Path, lookups: Lookups) -> ModelfileReport:

@@ -14,10 +14,16 @@ from workbench.gguf.reader import read_header
 from workbench.modelfile.from_session import from_session
 from workbench.store.export.markdown import markdown
 from workbench.store.export.session_json import session_json
-from workbench.store.export.start_commands import start_commands
+from workbench.store.export.start_commands import start_commands, start_preset
 from workbench.store.files import not_written, replace_file, write_new_file
 
-_ENDINGS: Mapping[ExportFormat, str] = {"modelfile": ".Modelfile", "md": ".md", "json": ".json", "sh": ".sh"}
+_ENDINGS: Mapping[ExportFormat, str] = {
+    "modelfile": ".Modelfile",
+    "md": ".md",
+    "json": ".json",
+    "sh": ".sh",
+    "ini": ".ini",
+}
 
 _LONGEST_STEM = 80
 
@@ -37,6 +43,8 @@ def session_text(session: Session, form: ExportFormat, base: str = "") -> str:
             return json.dumps(session_json(session), ensure_ascii=False, indent=2) + "\n"
         case "sh":
             return start_commands(session, session_text(session, "modelfile", base))
+        case "ini":
+            return start_preset(session)
 
 
 def _has_template(path: str) -> bool:

@@ -15,7 +15,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from workbench.core.chat import Message, Role
+from workbench.core.chat import Message, Speaker
 from workbench.core.errors import SessionError
 from workbench.core.json_reader import LARGEST_INT, NumberRange, read_json
 from workbench.core.metrics import AnswerMetrics
@@ -64,7 +64,7 @@ class _MakingDocument:
 class _MessageDocument:
     number: Annotated[int, NumberRange(1, LARGEST_INT, "a whole number from 1")]
     parent: Count
-    role: Role
+    role: Speaker
     content: str
     at: Seconds
     model: str

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import get_args
 
-from workbench.core.chat import Role
+from workbench.core.chat import Speaker
 from workbench.core.session import LATEST_TIME, Session
 from workbench.core.tree import Making, Node, Tree, View
 from workbench.store.sessions.rows import from_text, insert_session, read_making, read_messages, to_text
@@ -98,7 +98,7 @@ def _message(source: sqlite3.Connection, session: int, number: int) -> tuple[Nod
         log.warning("Message %s of the session in row %s could not be saved: %s", number, session, error)
         return None
     turn = node.turn
-    if turn.message.role not in get_args(Role):
+    if turn.message.role not in get_args(Speaker):
         return None
     trace = turn.trace if isinstance(turn.trace.data, bytes) else type(turn.trace)()
     return replace(node, turn=replace(turn, at=_seconds(turn.at, 0.0), trace=trace)), is_deleted

@@ -20,6 +20,7 @@ EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
     ".md": ("md", None, "Markdown    the conversation, to read"),
     ".json": ("json", None, "JSON        everything, with figures of each answer"),
     ".sh": ("sh", None, "Commands    to start it in llama-server or Ollama"),
+    ".ini": ("ini", None, "Preset      a section of presets.ini, for llama-server"),
     ".ollama.modelfile": ("modelfile", "ollama", "Modelfile   FROM its name in Ollama's store"),
     ".hf.modelfile": ("modelfile", "hf", "Modelfile   FROM hf.co/…, its name at Hugging Face"),
 }
