@@ -20,7 +20,7 @@ from benchmarks.terminal import Terminal
 WORKBENCH = str(Path(sys.executable).parent / "workbench")
 ENTER, ESCAPE, CTRL_O, CTRL_Q, F7 = "\r", "\x1b", "\x0f", "\x11", "\x1b[18~"
 TAB, F3, LEFT, RIGHT = "\t", "\x1bOR", "\x1b[D", "\x1b[C"
-ALTERNATE_SCREEN, MOUSE, CURSOR = 1049, 1000, 25
+ALTERNATE_SCREEN, MOUSE, CURSOR, FOCUS = 1049, 1000, 25, 1004
 
 
 @pytest.fixture
@@ -82,6 +82,10 @@ def assert_terminal_is_as_it_was(terminal):
     assert is_on(terminal, ALTERNATE_SCREEN) is False
     assert is_on(terminal, MOUSE) is False
     assert is_on(terminal, CURSOR) is True
+    assert is_on(terminal, FOCUS) is False
+    titles = re.findall(rb"\x1b\]2;([^\x1b]*)\x1b|(\x1b\[2[23];2t)", terminal.raw)
+    assert titles[0][1] == b"\x1b[22;2t", "the title is put on the stack first"
+    assert titles[-2:] == [(b"", b""), (b"", b"\x1b[23;2t")], "and taken from there at the end"
 
 
 def test_a_conversation_from_start_to_exit(start, home):
@@ -111,6 +115,7 @@ def test_a_conversation_from_start_to_exit(start, home):
     terminal.send(CTRL_Q)
     assert terminal.wait_for_exit() == 0
     assert_terminal_is_as_it_was(terminal)
+    assert re.search(rb"\x1b\]2;[^\x1b]*SmolLM2[^\x1b]* tokens/s", terminal.raw), "the title has model and speed"
     (modelfile,) = exports.glob("*")
     text = modelfile.read_text(encoding="utf-8")
     assert text.startswith(("FROM ", "#"))

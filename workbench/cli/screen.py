@@ -42,8 +42,11 @@ from workbench.ui.services import Services
 ESCAPE_DELAY_MS = "30"
 """How long Textual waits after an Escape byte for the rest of a key's sequence; a slow line may need more."""
 
-RESTORE_TERMINAL = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[<u\x1b[0m\r\n"
-"""Leaves the alternate screen, and ends mouse reports, bracketed paste and the extended keyboard protocol."""
+RESTORE_TERMINAL = (
+    "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[<u\x1b[0m\x1b[23;2t\r\n"
+)
+"""Leaves the alternate screen, ends reports of the mouse and of the focus, bracketed paste and the extended keyboard
+protocol, and takes the title of the window from the terminal's stack."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

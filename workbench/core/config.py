@@ -11,6 +11,7 @@ from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.secret import Secret
 
 Overflow = Literal["stop", "drop_oldest"]
+Notifications = Literal["message", "bell", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ class Config:
     find_servers: bool = True
     huggingface_token: Secret | None = None
     gpu_meters: bool = True
+    window_title: bool = True
+    notifications: Notifications = "message"
+    reduced_motion: bool = False
     sampling: Sampling = field(default_factory=Sampling)
     load: LoadSettings = field(default_factory=LoadSettings)
     keymap: Mapping[str, str] = field(default_factory=dict)

@@ -25,6 +25,7 @@ from workbench.ui.kit.graphemes import positioned
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from textual.app import App
     from textual.binding import Binding
     from textual.css.styles import RulesMap
     from textual.driver import Driver
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     _Path = tuple[object, ...]
     _Matched = dict[_Path, tuple[RulesMap | None, tuple[bool, bool, bool, bool], _Path]]
 
-ESCAPE = "\x1b"
+ESCAPE, OSC = "\x1b", "\x1b]"
 ALT_ENTER, NEW_LINE = "\x1b\r", "\n"
 """The bytes of Alt+Enter in most terminals, which Textual would read as Enter; and of a new line."""
 ASK_AGAIN_SECONDS = 1.0
@@ -114,7 +115,7 @@ def prompt_driver() -> type[Driver] | None:
         """
 
         def write(self, data: str) -> None:
-            super().write(positioned(data))
+            super().write(positioned(data) if OSC not in data else data)
 
         def run_input_thread(self) -> None:
             parser = XTermParser()
@@ -141,6 +142,12 @@ def prompt_driver() -> type[Driver] | None:
                         self.process_message(event)
 
     return PromptDriver
+
+
+def send(app: App[Any], sequence: str) -> None:
+    """Write a sequence to the terminal, past what is drawn; a page of a browser gets none."""
+    if sequence and app._driver is not None and not app.is_web:
+        app._driver.write(sequence)
 
 
 def bindings_of(widget: Widget, key: str) -> Sequence[Binding]:

@@ -27,6 +27,7 @@ from workbench.ui.bindings import APP_BINDINGS, KeyNames
 from workbench.ui.chat.screen import ChatScreen
 from workbench.ui.jobs.background import Background
 from workbench.ui.jobs.experiments import NEIGHBOURS, PALETTE, make_experiment
+from workbench.ui.jobs.outside import Outside
 from workbench.ui.keys import MovedKeys, as_text, spoken
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.machine.monitor import MachineMonitor
@@ -104,6 +105,9 @@ class WorkbenchApp(App[None]):
         }
         self.chat = ChatScreen(services, self.workspace, self.key_for, model, resume, recipe)
         self.install_screen(self.chat, "chat")
+        self.outside = Outside(
+            self, self.workspace, self._experiments, self.background, lambda: self.chat.settings.config
+        )
         self.monitor = MachineMonitor(
             self,
             self.workspace,
@@ -123,11 +127,13 @@ class WorkbenchApp(App[None]):
     def on_mount(self) -> None:
         self.call_after_refresh(collect_from_now)
         self.call_after_refresh(self.monitor.start)
+        self.call_after_refresh(self.outside.start)
         self.call_after_refresh(self._report_problems)
         self.run_worker(self.background.offer_unfinished(), group="left", exit_on_error=False, description="downloads")
 
     def on_unmount(self) -> None:
         self.monitor.stop()
+        self.outside.leave()
 
     # The machine and its meters
 
@@ -184,6 +190,12 @@ class WorkbenchApp(App[None]):
             yield SystemCommand(title, text, partial(self.action_experiment, mode))
         if screen is self.chat:
             yield from self.chat.palette_entries()
+
+    def action_command_palette(self) -> None:
+        from workbench.ui.palette import Palette
+
+        if not Palette.is_open(self):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_settings(self) -> None:
         self.chat.settings.open()

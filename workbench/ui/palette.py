@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from textual.app import SystemCommand
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.widgets import Input
 
 from workbench.ui.kit.text import plain
 
@@ -42,3 +43,10 @@ class ActionProvider(Provider):
             if score > 0:
                 title = matcher.highlight(plain(entry.title).markup)
                 yield Hit(score, title, entry.callback, help=plain(entry.help).markup)
+
+
+class Palette(CommandPalette):
+    """The palette; its cursor does not blink, as no other one does."""
+
+    def on_mount(self) -> None:
+        self.query_one(Input).cursor_blink = False

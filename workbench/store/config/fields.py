@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
-from workbench.core.config import Config, Overflow
+from workbench.core.config import Config, Notifications, Overflow
 from workbench.core.errors import did_you_mean
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.secret import Secret, is_key
@@ -172,6 +172,15 @@ SETTINGS: Mapping[str, Setting] = {
             "Whether to read the GPUs: load, memory, temperature, power. While no model is on a GPU, a sleeping one is "
             "left asleep, and others are read every 15 seconds.",
         ),
+        Setting("window_title", "bool", "Whether the title of the terminal's window is the model and its tokens/s."),
+        Setting(
+            "notifications",
+            "choice",
+            'How you hear of work of ten seconds or more that ends while you look elsewhere: "message" is one of the '
+            'desktop where the terminal is known to show them, else the bell; "bell"; "off".',
+            choices=get_args(Notifications),
+        ),
+        Setting("reduced_motion", "bool", "Whether to leave out smooth scrolling and everything else that moves."),
     )
 }
 """The keys above the tables, in the order in which they are written."""

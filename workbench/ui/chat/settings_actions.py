@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workbench.core.errors import FormatError, WorkbenchError
@@ -20,6 +22,8 @@ class SettingsActions:
         self._view = view
         self._workspace = view.workspace
         self._loader = loader
+        self.config = view.services.config
+        """The configuration in force, with what was changed of the screen."""
 
     def open(self) -> None:
         """Show the settings of the conversation over the current screen."""
@@ -38,6 +42,7 @@ class SettingsActions:
             conversation.origins,
             served=engine is not None and engine.info.measured_by != "engine",
             when_context_full=conversation.when_context_full,
+            config=self.config,
         )
         self._view.app.push_screen(dialog, taken)
 
@@ -48,6 +53,9 @@ class SettingsActions:
             self._view.add_error(error)
         if settings.when_context_full is not None:
             self._workspace.conversation.when_context_full = settings.when_context_full
+        if settings.screen:
+            self._save(lambda: self._view.services.save_config(settings.screen))
+            self.config = replace(self.config, **settings.screen)
         match settings.then:
             case "save":
                 self.save_defaults()
@@ -58,14 +66,19 @@ class SettingsActions:
         self._view.look()
 
     def save_defaults(self) -> None:
+        if self._save(self._workspace.save_defaults):
+            self._view.status.say("Saved: new conversations begin with these settings.")
+
+    def _save(self, save: Callable[[], Sequence[str]]) -> bool:
+        """Save something in the config; report what another program had changed, or why it cannot be saved."""
         try:
-            replaced = self._workspace.save_defaults()
+            replaced = save()
         except WorkbenchError as error:
             self._view.add_error(error)
-        else:
-            self._view.status.say("Saved: new conversations begin with these settings.")
-            for text in replaced:
-                self._view.add(Notice(text, severity="warning"))
+            return False
+        for text in replaced:
+            self._view.add(Notice(text, severity="warning"))
+        return True
 
     async def keep_for_model(self, *, forget: bool = False) -> None:
         """Keep the settings of this chat for the open model, or remove what is kept for it."""

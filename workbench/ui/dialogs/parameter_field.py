@@ -83,6 +83,11 @@ def shown(parameter: Parameter, value: Value) -> str:
     return value or "off" if isinstance(value, str) else fmt.value(value)
 
 
+def words_of(parameter: Parameter) -> tuple[str, ...]:
+    """The only words that a parameter takes; none where it takes others."""
+    return ("true", "false") if parameter.kind == "bool" else parameter.choices
+
+
 def typed(parameter: Parameter, text: str) -> Value:
     """The value of a typed text.
 
@@ -90,9 +95,10 @@ def typed(parameter: Parameter, text: str) -> Value:
         ParameterError: The text is not a value of the parameter.
     """
     if parameter.name not in PARAMETERS:
-        if text.strip() not in parameter.choices:
-            raise ParameterError(f"{parameter.label} is one of {', '.join(parameter.choices)}.")
-        return text.strip()
+        word, words = text.strip(), words_of(parameter)
+        if word not in words:
+            raise ParameterError(f"{parameter.label} is one of {', '.join(words)}.")
+        return word == words[0] if parameter.kind == "bool" else word
     if parameter.kind == "strings" and not (parameter.form or parameter.choices):
         items = [_ESCAPED.sub(_unescape, item) for item in text.split(SEPARATOR)]
         return check_value(parameter.name, [item for item in items if item])
@@ -113,7 +119,8 @@ class ParameterField(Horizontal):
     input = query_one(Input)
     note = query_one(".field-note", Label)
 
-    def __init__(self, parameter: Parameter, value: Value, origin: str = "") -> None:
+    def __init__(self, parameter: Parameter, value: Value, origin: str = "", *, changed: str = "this chat") -> None:
+        """`changed` is the note on a value that was changed here."""
         super().__init__(id=f"field-{parameter.name}")
         self.parameter = parameter
         self.value: Value | None = value
@@ -122,11 +129,12 @@ class ParameterField(Horizontal):
         """The accepted values, where the text is invalid."""
         self._initial = value
         self._origin = origin
+        self._changed_note = changed
         self._initial_text = clean_line(shown(parameter, value))
 
     def compose(self) -> ComposeResult:
         parameter = self.parameter
-        choices = parameter.choices or (("true", "false") if parameter.kind == "bool" else ())
+        choices = words_of(parameter)
         yield Label(parameter.label, classes="field-name", markup=False)
         yield InputLine(value=self._initial_text, suggester=SuggestFromList(choices) if choices else None)
         yield Label("", classes="field-note", markup=False)
@@ -161,7 +169,7 @@ class ParameterField(Horizontal):
             if self.changed and self.parameter.reload:
                 parts.append("F9 reloads with it")
             elif self.value != self.parameter.default or self._origin:
-                parts.append("this chat" if self.changed else self._origin)
+                parts.append(self._changed_note if self.changed else self._origin)
                 parts.append(f"default {shown(self.parameter, self.parameter.default) or 'none'}")
             else:
                 parts.append("default")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,7 +14,7 @@ from textual.getters import query_one
 from textual.widgets import Input, Label, TextArea
 from typing_extensions import override
 
-from workbench.core.config import Overflow
+from workbench.core.config import Config, Notifications, Overflow
 from workbench.core.kept import SYSTEM
 from workbench.core.origins import Origins
 from workbench.core.parameter import Parameter
@@ -35,6 +35,8 @@ class Settings:
     """The changed values by parameter name."""
     when_context_full: Overflow | None = None
     """Where that was changed."""
+    screen: Mapping[str, Any] = field(default_factory=dict)
+    """The changed keys of the config that concern the screen."""
     then: Then = ""
     """What follows: save them as defaults, keep them for the model or remove what is kept, or reload the model."""
 
@@ -48,6 +50,16 @@ WHEN_FULL = Parameter(
     choices=get_args(Overflow),
 )
 """What a conversation does when its context is full: a key of the config, and no parameter of a model."""
+SCREEN = (
+    Parameter("window_title", "Window title", "bool", True,
+              "Whether the title of the terminal's window is the model and its tokens/s."),
+    Parameter("notifications", "Notifications", "choice", "message",
+              "How you hear of long work that ends while you look elsewhere: a message of the desktop where the "
+              "terminal is known to show them, else the bell.", choices=get_args(Notifications)),
+    Parameter("reduced_motion", "Reduced motion", "bool", False,
+              "Whether to leave out smooth scrolling and everything else that moves."),
+)  # fmt: skip
+"""Keys of the config that concern the screen, or what is around it. They are saved at once."""
 KEYS = "Esc done · ^R default · F9 reload · F7 save · ^T for model · ^L forget"
 
 
@@ -99,14 +111,16 @@ class SettingsDialog(Dialog[Settings | None]):
         *,
         served: bool = False,
         when_context_full: Overflow | None = None,
+        config: Config | None = None,
     ) -> None:
         """`served`: the model is that of a server, which gets only what was set.
 
-        Without `when_context_full` that is not offered.
+        Without `when_context_full` that is not offered; without `config`, nothing of the screen is.
         """
         super().__init__()
         self._served = served
         self._full = when_context_full
+        self._config = config
         self._system = system
         self._sampling = sampling
         self._load = load
@@ -126,6 +140,12 @@ class SettingsDialog(Dialog[Settings | None]):
                 if self._full is not None:
                     yield Label("CONVERSATION", classes="dialog-heading", markup=False)
                     yield ParameterField(WHEN_FULL, self._full, "config" if self._full != WHEN_FULL.default else "")
+                if self._config is not None:
+                    yield Label("SCREEN · kept at once", classes="dialog-heading", markup=False)
+                    for parameter in SCREEN:
+                        value = getattr(self._config, parameter.name)
+                        origin = "config" if value != parameter.default else ""
+                        yield ParameterField(parameter, value, origin, changed="saved")
             yield Label("", id="settings-help", markup=False)
 
     @property
@@ -165,7 +185,8 @@ class SettingsDialog(Dialog[Settings | None]):
         # A text that is shown cleaned must not change unless it was edited.
         system = self._system if self.system.text == clean(self._system) else self.system.text
         full = cast("Overflow | None", values.pop(WHEN_FULL.name, None))
-        self.dismiss(Settings(system, values, full, then))
+        screen = {each.name: values.pop(each.name) for each in SCREEN if each.name in values}
+        self.dismiss(Settings(system, values, full, screen, then))
 
     def action_default(self) -> None:
         for each in self.query(ParameterField):

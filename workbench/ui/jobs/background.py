@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from textual.app import App
@@ -57,6 +57,13 @@ class Background:
         left = await asyncio.to_thread(book.take_over) if book is not None else ()
         if left:
             self.downloads.offer_unfinished(left)
+
+    def running(self) -> Iterator[tuple[object, str]]:
+        """The jobs that run, and what each is, as the beginning of a sentence."""
+        if self._workshop is not None and (job := self._workshop.queue.running) is not None:
+            yield job, f"The quantization {job.label}"
+        if self._downloads is not None and (pull := self._downloads.queue.running) is not None:
+            yield pull, f"The download of {pull.request.label}"
 
     def ask_to_leave(self, leave: Callable[[], None]) -> bool:
         """Ask before quitting stops some work; `leave` is called if the user agrees. Returns whether there is any."""

@@ -14,6 +14,7 @@ from textual.message import Message
 
 from workbench.core.errors import WorkbenchError
 from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.escapes import PLAIN_TERMINALS
 from workbench.ui.kit.sanitize import clean_line
 
 MOST_BYTES = 74_994
@@ -23,7 +24,6 @@ VTE_SINCE, KONSOLE_SINCE = 7_800, 241_200
 FILE_SECONDS = 12.0
 """Seconds that the path of a copy is shown."""
 
-_TERMS = {"linux": "The console of Linux", "dumb": "This terminal", "vt100": "A VT100", "vt220": "A VT220"}
 _PROGRAMS = {"Apple_Terminal": "Apple's Terminal"}
 _VERSIONS = (
     ("VTE_VERSION", VTE_SINCE, "A terminal of VTE before 0.78"),
@@ -50,7 +50,7 @@ def refusing(environ: Mapping[str, str]) -> str:
     """
     if "TMUX" in environ or "STY" in environ:
         return ""
-    if name := _TERMS.get(environ.get("TERM", "")) or _PROGRAMS.get(environ.get("TERM_PROGRAM", "")):
+    if name := PLAIN_TERMINALS.get(environ.get("TERM", "")) or _PROGRAMS.get(environ.get("TERM_PROGRAM", "")):
         return name
     for variable, since, words in _VERSIONS:
         version = environ.get(variable, "")

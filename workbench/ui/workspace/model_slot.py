@@ -11,7 +11,7 @@ from workbench.core.errors import MemoryShortError, WorkbenchError
 from workbench.core.parameters import LoadSettings
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Load:
     """A running load."""
 
