@@ -60,6 +60,15 @@ def test_a_resumed_session_opens_its_model(call, opened, stored, named, first):
     assert opened == [(first, name)]
 
 
+@pytest.mark.parametrize("wanted", ["", "1"])
+def test_an_empty_no_color_is_none(call, opened, monkeypatch, wanted):
+    monkeypatch.setenv("NO_COLOR", wanted)
+    call("scripted")
+    assert opened
+    assert os.environ.get("NO_COLOR", "") == wanted
+    assert ("NO_COLOR" in os.environ) == bool(wanted)
+
+
 def test_after_the_screen_log_lines_go_where_they_went_before(call, opened, caplog):
     keep("scripted")
     call("--resume", "last")

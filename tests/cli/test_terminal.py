@@ -10,9 +10,11 @@ import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+import workbench.cli
 from tests.servers.ollama import OllamaModel, OllamaServer
 from tests.servers.script import Exchange, Script
 from workbench.cli.output import note, print_json, say
@@ -123,6 +125,14 @@ def test_say_and_note_clean_and_json_stays_exact(capsys):
     out, _ = capsys.readouterr()
     harmless(out)
     assert json.loads(out) == {"name": HOSTILE, HOSTILE: [HOSTILE]}
+
+
+def test_the_commands_print_no_colours_with_and_without_no_color():
+    sources = {path.name: path.read_text("utf-8") for path in Path(workbench.cli.__file__).parent.glob("*.py")}
+    assert len(sources) > 20
+    for name, text in sources.items():
+        # 0 is the end of all colours: it restores a terminal.
+        assert not re.search(r"\\(?:x1b|033|e)\[(?!0m)[0-9;]*m|^(?:from|import) rich", text, re.MULTILINE), name
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")

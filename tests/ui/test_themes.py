@@ -35,6 +35,16 @@ def test_a_shipped_theme_loads_and_can_be_read(file: Path) -> None:
         assert ratio >= floor, name
 
 
+def test_the_high_contrast_theme_has_the_contrast_of_wcag_aaa() -> None:
+    theme = load_themes([THEMES])[0]["high-contrast"]
+    colours = {**theme.to_color_system().generate(), **variable_defaults(theme), **theme.variables}
+    texts = {"primary", "secondary", "accent", "success", "warning", "error", "foreground", *OWN_VARIABLES}
+    for ground in map(Color.parse, (theme.background, theme.panel, colours["code-background"])):
+        for name in texts - {"gauge-track", "code-background"}:
+            assert contrast(ground, ground + Color.parse(colours[name])) >= 7, name
+        assert contrast(ground, Color.parse(colours["gauge-track"])) >= 3, "it is no text"
+
+
 def test_there_are_enough_of_them() -> None:
     assert len(FILES) >= 5
     assert {"workbench-dark", "workbench-light", "high-contrast"} <= {file.stem for file in FILES}

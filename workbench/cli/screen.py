@@ -76,6 +76,9 @@ def run(options: argparse.Namespace) -> int:
     if not _has_terminal():
         raise WorkbenchError("The full-screen program needs a terminal.", "`workbench run MODEL PROMPT` does not.")
     os.environ.setdefault("ESCDELAY", ESCAPE_DELAY_MS)
+    if not os.environ.get("NO_COLOR"):
+        # Textual would take an empty one for a wish, against https://no-color.org
+        os.environ.pop("NO_COLOR", None)
     # Importing Textual takes long: bad usage is answered before.
     from workbench.ui.app import WorkbenchApp
 

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from tests.lab.bench.fake_bencher import MACHINE, FakeBencher, model_of
@@ -26,7 +28,7 @@ from workbench.lab.bench.pairs import DuelRecord, Pair
 from workbench.lab.bench.record import BenchRecord, Kind
 from workbench.lab.bench.sweep import SweepRecord
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.bench.curves import plots_of
+from workbench.ui.bench.curves import DASHES, MARKS, dashed, plots_of
 from workbench.ui.bench.fields import FIELDS, KINDS, fields_of, form_of, plan_of, problem_of, size_text
 from workbench.ui.bench.form import BenchInput
 from workbench.ui.bench.plot import BenchPlot
@@ -477,7 +479,10 @@ async def test_a_server_is_put_under_load(host: ScriptedHost, clock: FakeClock, 
         assert "vLLM  m at somewhere:8000" in text
         assert "the client used 10 % of a core" in " ".join(text.split())
         assert [len(plot.curves) for plot in plots_of(bench.bench_runs.records[0])] == [2, 2]
-        assert len(app.screen.query(BenchPlot)) == 2
+        waits, _ = app.screen.query(BenchPlot)
+        assert f"{MARKS[0]} p50  {MARKS[1]} p95" in waits.title_line.lines[0].plain
+        drawn = app.export_screenshot()
+        assert [drawn.count(mark) >= 4 for mark in MARKS[:2]] == [True, True], "the curves have marks of their own"
         assert bench.load_clients.opened == [SERVER]
         assert bench.load_clients.clients[0].closed
         assert bench.bench_runs.records[0].command[:3] == ("bench", "--server", SERVER)
@@ -504,6 +509,15 @@ async def test_a_server_that_cannot_be_asked_is_told(host: ScriptedHost, clock: 
         await press_keys(pilot, "enter")
         assert "Nothing answers at 127.0.0.1:8000." in seen(app)
         assert bench.bench_runs.records == []
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=6), st.sampled_from(DASHES[1:]))
+def test_a_dashed_line_is_a_part_of_the_whole_one(points: list[tuple[float, float]], dashes: tuple[int, ...]) -> None:
+    dots, whole = dashed(points, dashes, (0.5, 0.5)), dashed(points, (1,), (0.5, 0.5))
+    assert dots[0] == points[0]
+    assert set(dots) <= set(whole)
+    period, drawn = sum(dashes), sum(dashes[::2])
+    assert abs(len(dots) - len(whole) * drawn / period) <= drawn
 
 
 def test_levels_with_failures_are_marked_and_explained() -> None:

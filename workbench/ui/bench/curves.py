@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from workbench.core.bench import BenchResult, part_speeds
 from workbench.core.sweep import SweepLevel
@@ -14,6 +15,10 @@ from workbench.ui.bench.tables import labels_of
 
 MOST_CURVES = 4
 """Curves in one plot, at most: more could not be distinguished."""
+MARKS = "●◇■○"
+"""The marks of the curves, which tell them apart without colours."""
+DASHES: tuple[tuple[int, ...], ...] = ((), (4, 4), (1, 3), (6, 3, 1, 3))
+"""Their lines: dots that are drawn and left out in turn; none is a solid line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,22 @@ def _curves(points: Iterable[tuple[str, float, float]]) -> list[Curve]:
     for label, place, figure in points:
         found.setdefault(label, []).append((place, figure))
     return [Curve(label, tuple(sorted(members))) for label, members in found.items()]
+
+
+def dashed(
+    points: Sequence[tuple[float, float]], dashes: Sequence[int], dot: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """The dots of a dashed line through `points`; `dot` is the width and the height of one."""
+    drawn = [on for number, length in enumerate(dashes) for on in [not number % 2] * length]
+    found: list[tuple[float, float]] = []
+    at = 0
+    for (x, y), (to_x, to_y) in pairwise(points):
+        steps = max(1, math.ceil(max(abs(to_x - x) / dot[0], abs(to_y - y) / dot[1])))
+        for step in range(steps):
+            if drawn[at % len(drawn)]:
+                found.append((x + (to_x - x) * step / steps, y + (to_y - y) * step / steps))
+            at += 1
+    return found
 
 
 def _thinned(places: Sequence[float]) -> tuple[float, ...]:

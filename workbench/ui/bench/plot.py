@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,7 +12,7 @@ from textual.getters import query_one
 from textual_plot import HiResMode, PlotWidget
 
 from workbench.core.units import ticks_between
-from workbench.ui.bench.curves import Plot
+from workbench.ui.bench.curves import DASHES, MARKS, Plot, dashed
 from workbench.ui.kit.text import cut, styled
 from workbench.ui.widgets.lines import Lines
 
@@ -21,7 +22,7 @@ ROWS_A_TICK = 2
 
 
 class PlotTitle(Lines):
-    """The title of a plot, and the colours of its curves."""
+    """The title of a plot, and the marks of its curves."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "plot--title", "plot--across", *(f"plot--{colour}" for colour in _COLOURS),
@@ -29,7 +30,7 @@ class PlotTitle(Lines):
 
 
 class PlotCanvas(PlotWidget, can_focus=False, inherit_bindings=False):
-    """The curves themselves, in the colours of the theme."""
+    """The curves themselves: each has a colour of the theme, a mark and a kind of line."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "plot--zero", "plot--end", "plot--marked", *(f"plot--{colour}" for colour in _COLOURS),
@@ -76,18 +77,32 @@ class PlotCanvas(PlotWidget, can_focus=False, inherit_bindings=False):
         self.set_ylimits(plot.low, plot.high)
         self.set_xticks(list(plot.ticks))
         self.set_yticks(list(ticks_between(plot.low, plot.high, max(1, (self.size.height - 3) // ROWS_A_TICK))))
+        # Braille characters have two dots by four.
+        dot = (
+            (last - first + 2 * margin) / max(1, 2 * (self.size.width - self.margin_left)),
+            (plot.high - plot.low) / max(1, 4 * (self.size.height - self.margin_bottom)),
+        )
         for level, style in plot.levels:
-            ends = [first - margin, last + margin]
-            self.plot(ends, [level, level], line_style=self._colour(style), hires_mode=HiResMode.BRAILLE)
+            ends = [(first - margin, level), (last + margin, level)]
+            self._line(ends, () if style == "zero" else DASHES[1], self._colour(style), dot)
         for number, curve in enumerate(plot.curves):
-            colour = self._colour(_COLOURS[number % len(_COLOURS)])
+            colour = self._colour(_COLOURS[number])
+            if curve.line and len(curve.points) > 1:
+                self._line(curve.points, DASHES[number], colour, dot)
             x, y = [place for place, _ in curve.points], [figure for _, figure in curve.points]
-            if curve.line and len(x) > 1:
-                self.plot(x, y, line_style=colour, hires_mode=HiResMode.BRAILLE)
-            self.scatter(x, y, marker="●", marker_style=colour)
+            self.scatter(x, y, marker=MARKS[number], marker_style=colour)
             if curve.marked:
                 marked_x, marked_y = [x[each] for each in curve.marked], [y[each] for each in curve.marked]
                 self.scatter(marked_x, marked_y, marker="*", marker_style=self._colour("marked"))
+
+    def _line(
+        self, points: Sequence[tuple[float, float]], dashes: Sequence[int], colour: str, dot: tuple[float, float]
+    ) -> None:
+        x, y = zip(*(dashed(points, dashes, dot) if dashes else points), strict=True)
+        if dashes:
+            self.scatter(x, y, marker_style=colour, hires_mode=HiResMode.BRAILLE)
+        else:
+            self.plot(x, y, line_style=colour, hires_mode=HiResMode.BRAILLE)
 
 
 class BenchPlot(Vertical):
@@ -125,9 +140,9 @@ class BenchPlot(Vertical):
         if len(plot.curves) > 1:
             room = max(4, left // len(plot.curves) - 4)
             for number, curve in enumerate(plot.curves):
-                name = f"  ● {cut(curve.label, room)}"
+                name = f"  {MARKS[number]} {cut(curve.label, room)}"
                 if len(name) <= left:
-                    parts.append((name, f"plot--{_COLOURS[number % len(_COLOURS)]}"))
+                    parts.append((name, f"plot--{_COLOURS[number]}"))
                     left -= len(name)
         if plot.left_out and left > 12:
             parts.append((f"  and {plot.left_out} more", "plot--across"))
