@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +62,12 @@ def _decision_runs(workers: Workers) -> RunFolder[DecisionRecord]:
     return RunFolder(workers.paths.decisions_dir, DecisionRecord, DecisionError, "decision", "workbench decide")
 
 
+def _tune_bencher(workers: Workers) -> Bencher:
+    from workbench.engine.llama.bench_child import ChildBencher
+
+    return ChildBencher(workers.catalog.resolve, workers.measuring, memory_guard=workers.config.memory_guard)
+
+
 @dataclass
 class Workers:
     """Everything that commands work with; each is made, and its modules imported, on first use."""
@@ -69,6 +75,8 @@ class Workers:
     paths: Paths
     config: Config
     problems: tuple[ConfigProblem, ...]
+    measuring: set[int] = field(default_factory=set)
+    """The ids of the processes that measure for this one."""
 
     def note_problems(self) -> None:
         """Print the problems of the config on standard error."""
@@ -289,6 +297,9 @@ class Workers:
         name, command = "measurement of quality", "workbench quality"
         return RunFolder(self.paths.quality_dir, QualityRecord, QualityError, name, command)
 
+    tune_bencher = cached_property(_tune_bencher)
+    """Opens models for timing, each in a process of its own."""
+
     decision_runs = cached_property(_decision_runs)
     """The kept decisions."""
 
@@ -296,7 +307,7 @@ class Workers:
         """Records disturbances of measurements inside the `with` block."""
         from workbench.telemetry.conditions import system_conditions
 
-        return system_conditions(gpus=bool(machine.gpu_info))
+        return system_conditions(gpus=bool(machine.gpu_info), processes=self.measuring)
 
     def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
         """The best memory bandwidth ever measured on this machine; None where it cannot be measured."""

@@ -27,6 +27,7 @@ COMMANDS = {
     "run": "stream one answer to standard output",
     "compare": "race several models on one prompt, side by side",
     "bench": "measure the speed of models, and which of two is faster",
+    "tune": "find the fastest settings of a model that fit, and prove them in pairs",
     "eval": "ask models your own prompts, check the answers, and say which is better",
     "abx": "vote on the answers of two models without their names",
     "quality": "measure how much quantizations and cache types differ from a reference on a text",

@@ -20,6 +20,8 @@ class BenchSettings:
 
     n_threads: int = 0
     """0 is one for each physical core."""
+    n_threads_batch: int = 0
+    """Threads that compute prompts; 0 is as many as `n_threads`."""
     n_batch: int = 2048
     """The logical batch, in prompt tokens."""
     n_ubatch: int = 512
@@ -262,6 +264,9 @@ class BenchRun(Protocol):
         Raises:
             CancelledError: `cancel` was set.
         """
+
+    async def use_threads(self, decode: int, prompt: int) -> None:
+        """Compute with so many threads from now on, which loads nothing again; 0 as in `BenchSettings`."""
 
     async def close(self) -> None:
         """Release the memory of the context."""

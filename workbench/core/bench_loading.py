@@ -26,6 +26,7 @@ def as_load_settings(settings: BenchSettings, test: BenchTest) -> LoadSettings:
         offload_kqv=not settings.no_kv_offload,
         load_mode=settings.load_mode,
         num_thread=settings.n_threads,
+        num_thread_batch=settings.n_threads_batch,
         type_k=settings.type_k,
         type_v=settings.type_v,
         flash_attn=settings.flash_attn,
@@ -37,6 +38,7 @@ def as_bench_settings(load: LoadSettings) -> BenchSettings:
     """The equivalent settings of a benchmark."""
     return BenchSettings(
         n_threads=load.num_thread,
+        n_threads_batch=load.num_thread_batch,
         n_batch=load.num_batch,
         n_ubatch=load.num_ubatch,
         n_gpu_layers=load.num_gpu,

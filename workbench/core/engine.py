@@ -9,6 +9,7 @@ from typing import Protocol
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.config import Overflow
+from workbench.core.errors import WorkbenchError
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
@@ -122,6 +123,40 @@ class Footprint:
     """The longest context that fits in the memory that is free, at most the trained one; 0 where none fits."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceNeed:
+    """An estimate of the memory that a model takes on one device."""
+
+    device: str
+    """llama.cpp's name of it; `CPU` is the memory of the host."""
+    total_bytes: int
+    usable_bytes: int
+    """The memory that is free there, without what has to stay free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The memory of a model with some settings by device, and the choices that its placement has."""
+
+    devices: tuple[DeviceNeed, ...]
+    """The host first."""
+    n_ctx: int
+    """The context length that the estimate is for, of each sequence."""
+    gpus: tuple[str, ...] = ()
+    """The GPUs that may be used, by llama.cpp's names."""
+    gpu_layers: int = 0
+    most_gpu_layers: int = 0
+    """Layers on the GPUs, the output counted as one: with these settings, and at most."""
+    layers: int = 0
+    """All layers and the output."""
+    expert_layers: int = 0
+    """Layers with experts."""
+    fewest_cpu_experts: int | None = None
+    """The fewest layers with their experts on the host with which all layers fit; None where that is not enough."""
+    refusal: WorkbenchError | None = None
+    """Why llama.cpp does not load the model with these settings, whatever the memory."""
+
+
 class MemoryAdviser(Protocol):
     """Estimates the memory of models before they are loaded."""
 
@@ -133,3 +168,6 @@ class MemoryAdviser(Protocol):
 
     async def footprint(self, model: ModelEntry, load: LoadSettings) -> Footprint | None:
         """The memory that a model needs; None where it cannot be estimated, or llama.cpp refuses the settings."""
+
+    async def needs(self, model: ModelEntry, load: LoadSettings) -> Needs | None:
+        """The memory that a model needs on each device; None where it cannot be estimated."""

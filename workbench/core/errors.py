@@ -8,6 +8,7 @@ WorkbenchError
 ├── TemplateError
 ├── ContextFullError
 ├── EngineError
+│   └── EngineProcessError
 ├── ServerError
 │   ├── ServerAddressError
 │   ├── ServerUnreachableError
@@ -42,6 +43,7 @@ WorkbenchError
 ├── EvalError
 ├── QualityError
 ├── DecisionError
+├── TuneError
 └── ModelfileError
 
 Every one has a stable `kind` (the `--json` form shows it), a `message` that says what is wrong and where, and a
@@ -103,6 +105,10 @@ class ContextFullError(WorkbenchError, kind="context_full"):
 
 class EngineError(WorkbenchError, kind="engine"):
     """A failure inside the engine."""
+
+
+class EngineProcessError(EngineError, kind="engine_process"):
+    """A process with an engine of its own that has ended in the middle of its work."""
 
 
 class ServerError(WorkbenchError, kind="server"):
@@ -241,8 +247,23 @@ class DecisionError(WorkbenchError, kind="decision"):
     """A model that cannot be compared with others, or a decision that cannot be kept or found."""
 
 
+class TuneError(WorkbenchError, kind="tune"):
+    """A tuning that cannot be made, or a file of locked figures that cannot be read or written."""
+
+
 class ModelfileError(WorkbenchError, kind="modelfile"):
     """A Modelfile that does not parse, or a value that no Modelfile can hold."""
+
+
+def error_of(kind: str, message: str, hint: str, otherwise: type[WorkbenchError] = WorkbenchError) -> WorkbenchError:
+    """The error of this process for one that another has reported; `otherwise` is the type of an unknown kind."""
+    left: list[type[WorkbenchError]] = [WorkbenchError]
+    while left:
+        each = left.pop()
+        if each.kind == kind:
+            return each(message, hint)
+        left += each.__subclasses__()
+    return otherwise(message, hint)
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:

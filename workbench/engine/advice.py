@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from workbench.core.engine import Footprint, MemoryAdviser
+from workbench.core.engine import DeviceNeed, Footprint, MemoryAdviser, Needs
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
@@ -70,6 +70,36 @@ class LocalAdviser(MemoryAdviser):
             fit = found.price(question, room)
             return (
                 None if fit.refusal is not None else Footprint(fit.total_bytes, found.largest_context(question, room))
+            )
+        except (WorkbenchError, ArithmeticError, LookupError, TypeError, ValueError):
+            # A layout that is not known.
+            return None
+
+    @override
+    async def needs(self, model: ModelEntry, load: LoadSettings) -> Needs | None:
+        if model.path is None:
+            return None
+        try:
+            found = await self._files.fit_model(Path(model.path), model.adapter_path)
+            question, room = found.question(load), await self._files.room()
+            fit = found.price(question, room)
+            return Needs(
+                tuple(
+                    DeviceNeed(
+                        share.device.name,
+                        share.total_bytes,
+                        max(0, share.device.free_bytes - share.device.reserve_bytes),
+                    )
+                    for share in fit.shares
+                ),
+                question.n_ctx,
+                tuple(gpu.name for gpu in room.gpus),
+                fit.gpu_layers,
+                found.most_layers(question, room),
+                found.layers,
+                found.expert_layers,
+                found.fewest_cpu_experts(question, room),
+                fit.refusal,
             )
         except (WorkbenchError, ArithmeticError, LookupError, TypeError, ValueError):
             # A layout that is not known.

@@ -54,6 +54,23 @@ async def test_what_was_opened_is_described(target, short_demo):
     assert model.n_threads >= 1
 
 
+async def test_the_threads_of_a_context_change_live(target):
+    from workbench.engine.llama.native import api
+    from workbench.engine.llama.runtime import shared_runtime
+
+    run = await target.prepare(CPU, BenchTest(8, 2))
+    await run.use_threads(3, 0)
+
+    def threads():
+        context = run._context._ctx
+        return api.llama_n_threads(context), api.llama_n_threads_batch(context)
+
+    assert await shared_runtime.do(threads) == (3, 3)
+    await run.use_threads(1, 2)
+    assert await shared_runtime.do(threads) == (1, 2)
+    await run.close()
+
+
 async def test_the_machine_names_its_build(bencher):
     machine = await bencher.machine()
     assert machine.build_commit

@@ -156,6 +156,11 @@ class LlamaBenchRun(BenchRun):
         return await self._do(lambda job: self._context.repeat(job, seed, cancel), cancel)
 
     @override
+    async def use_threads(self, decode: int, prompt: int) -> None:
+        usual = (await current_machine()).cores
+        await shared_runtime.do(lambda: self._context.use_threads(decode or usual, prompt or decode or usual))
+
+    @override
     async def close(self) -> None:
         await shared_runtime.do(self._context.close)
 

@@ -60,6 +60,11 @@ class BenchContext:
         """End the `llama_decode` that runs, on a CPU; from any thread."""
         self._abort.up()
 
+    def use_threads(self, decode: int, prompt: int) -> None:
+        """Compute tokens and prompts with so many threads from now on."""
+        if self._ctx:
+            api.llama_set_n_threads(self._ctx, decode, prompt)
+
     def close(self) -> None:
         """Free the memory. Unfinished work ends as cancelled."""
         if self._ctx:

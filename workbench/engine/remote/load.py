@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
-from workbench.core.errors import CancelledError, ServerError, WorkbenchError
+from workbench.core.errors import CancelledError, ServerError, WorkbenchError, error_of
 from workbench.core.servers import ServerAddress, split_ref
 from workbench.core.sweep import LoadClient, LoadClients, LoadCost, LoadLevel, LoadSample, LoadTarget
 from workbench.processes import ChildProcess, JsonObject, ProcessEndedError
@@ -77,7 +77,7 @@ async def _ask(child: ChildProcess, cancel: CancelToken, **order: object) -> Asy
     try:
         async for event in child.ask(**order):
             if "error" in event:
-                failed = error_of(**event["error"])
+                failed = error_of(**event["error"], otherwise=ServerError)
             else:
                 yield event
     except ProcessEndedError:
@@ -91,14 +91,3 @@ async def _ask(child: ChildProcess, cancel: CancelToken, **order: object) -> Asy
 async def _end(child: ChildProcess) -> None:
     child.kill()
     await asyncio.to_thread(child.close)
-
-
-def error_of(kind: str, message: str, hint: str) -> WorkbenchError:
-    """The error of this process for one that was reported by another."""
-    left: list[type[WorkbenchError]] = [WorkbenchError]
-    while left:
-        each = left.pop()
-        if each.kind == kind:
-            return each(message, hint)
-        left += each.__subclasses__()
-    return ServerError(message, hint)

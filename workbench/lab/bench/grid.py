@@ -98,7 +98,8 @@ WEIGHTS_FIELDS = (
 )  # fmt: skip
 """The fields of `BenchSettings` that the weights are loaded with."""
 _LOADED_FIRST = (
-    *WEIGHTS_FIELDS, "no_kv_offload", "n_batch", "n_ubatch", "type_k", "type_v", "flash_attn", "n_threads"
+    *WEIGHTS_FIELDS, "no_kv_offload", "n_batch", "n_ubatch", "type_k", "type_v", "flash_attn", "n_threads",
+    "n_threads_batch",
 )  # fmt: skip
 """All of them in the order in which they vary: those that need a load change least often."""
 
@@ -121,6 +122,7 @@ class Grid:
     n_pg: tuple[tuple[int, int], ...] = ()
     n_depth: tuple[int, ...] = (0,)
     n_threads: tuple[int, ...] = (0,)
+    n_threads_batch: tuple[int, ...] = (0,)
     n_batch: tuple[int, ...] = (2048,)
     n_ubatch: tuple[int, ...] = (512,)
     n_gpu_layers: tuple[int, ...] = (-1,)
@@ -211,10 +213,11 @@ UBATCH = 512
 """Tokens that are computed at once, at most, where a Modelfile sets `num_batch`."""
 _PARAMETERS = {
     "num_gpu": "n_gpu_layers", "num_thread": "n_threads", "num_batch": "n_batch",
+    "num_thread_batch": "n_threads_batch", "num_ubatch": "n_ubatch", "num_cpu_moe": "n_cpu_moe",
     "type_k": "type_k", "type_v": "type_v", "flash_attn": "flash_attn",
 }  # fmt: skip
 """The parameters of a model that llama-bench has an option for; the context is as long as each test needs."""
-FROM_MODELFILES = frozenset({*_PARAMETERS.values(), "n_ubatch"})
+FROM_MODELFILES = frozenset(_PARAMETERS.values())
 """The fields of `Grid` that a Modelfile can set."""
 
 
@@ -223,7 +226,7 @@ def _said_by(recipe: Recipe) -> dict[str, int | str]:
     said = dict(recipe.parameters)
     found = {name: value for own, name in _PARAMETERS.items() if isinstance(value := said.get(own), int | str)}
     if isinstance(batch := found.get("n_batch"), int):
-        found["n_ubatch"] = min(batch, UBATCH)
+        found.setdefault("n_ubatch", min(batch, UBATCH))
     return found
 
 
@@ -232,6 +235,7 @@ OPTIONS = {
     "-n": "n_gen",
     "-d": "n_depth",
     "-t": "n_threads",
+    "-tb": "n_threads_batch",
     "-b": "n_batch",
     "-ub": "n_ubatch",
     "-ngl": "n_gpu_layers",
@@ -262,8 +266,8 @@ def differing_options(ways: Sequence[BenchSettings]) -> list[list[str]]:
 
 
 _BOUNDS = {
-    "-t": (0, 512), "-b": (1, LARGEST), "-ub": (1, LARGEST), "-ngl": (-1, LARGEST), "-ncmoe": (-1, 512),
-    "-mg": (0, 255), "-nkvo": (0, 1), "--parallel": (1, 256),
+    "-t": (0, 512), "-tb": (0, 512), "-b": (1, LARGEST), "-ub": (1, LARGEST), "-ngl": (-1, LARGEST),
+    "-ncmoe": (-1, 512), "-mg": (0, 255), "-nkvo": (0, 1), "--parallel": (1, 256),
 }  # fmt: skip
 """The range of an option where it is not 0 to `LARGEST`; 512 threads and 256 sequences are llama.cpp's limits."""
 

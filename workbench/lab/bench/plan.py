@@ -23,10 +23,11 @@ SWEEP_LIMITS = {"-p": MOST_TOKENS, "-n": MOST_TOKENS, "-r": MOST_QUESTIONS, "--s
 LATENCY_MARGIN = 256
 """Tokens of context beyond the longest prompt and answer: a prompt has only about the length that was asked for."""
 
-_LOAD_PARAMETERS = {
-    "num_thread": "n_threads", "num_batch": "n_batch", "num_ubatch": "n_ubatch", "num_gpu": "n_gpu_layers",
-    "num_cpu_moe": "n_cpu_moe", "override_tensor": "tensor_buft_overrides", "split_mode": "split_mode",
-    "tensor_split": "tensor_split", "main_gpu": "main_gpu", "devices": "devices", "offload_kqv": "no_kv_offload",
+LOAD_PARAMETERS = {
+    "num_thread": "n_threads", "num_thread_batch": "n_threads_batch", "num_batch": "n_batch", "num_ubatch": "n_ubatch",
+    "num_gpu": "n_gpu_layers", "num_cpu_moe": "n_cpu_moe", "override_tensor": "tensor_buft_overrides",
+    "split_mode": "split_mode", "tensor_split": "tensor_split", "main_gpu": "main_gpu", "devices": "devices",
+    "offload_kqv": "no_kv_offload",
     "load_mode": "load_mode", "type_k": "type_k", "type_v": "type_v", "flash_attn": "flash_attn",
     "engine_host": "engine_host",
 }  # fmt: skip
@@ -166,9 +167,9 @@ class BenchPlan:
         """The settings that a latency test loads a model with."""
         grid = self.grid
         _, load = (self.recipes.get(model) or Recipe()).settings(Sampling(), self.configured)
-        first = BenchSettings(**{of: getattr(grid, of)[0] for of in _LOAD_PARAMETERS.values()})
+        first = BenchSettings(**{of: getattr(grid, of)[0] for of in LOAD_PARAMETERS.values()})
         asked = as_load_settings(first, BenchTest(n_prompt=1))
-        own = {name: getattr(asked, name) for name, of in _LOAD_PARAMETERS.items() if of in grid.given}
+        own = {name: getattr(asked, name) for name, of in LOAD_PARAMETERS.items() if of in grid.given}
         if "num_ubatch" in own and "num_batch" not in own:
             own["num_batch"] = max(load.num_batch, own["num_ubatch"])
         num_ctx = round(max(self.latency) * 1.1) + max(grid.n_gen) + LATENCY_MARGIN
@@ -242,7 +243,7 @@ def _carrying(grid: Grid, recipes: Mapping[str, Recipe | None], configured: Load
     """
     usual, own, given = as_bench_settings(LoadSettings()), as_bench_settings(configured), set(grid.given)
     described = {name for recipe in recipes.values() if recipe is not None for name, _ in recipe.parameters}
-    for parameter, name in _LOAD_PARAMETERS.items():
+    for parameter, name in LOAD_PARAMETERS.items():
         value = getattr(own, name)
         if name not in given and parameter not in described and value != getattr(usual, name):
             given.add(name)

@@ -13,7 +13,7 @@ from workbench.core.models import ModelEntry
 from workbench.lab.evals.record import EvalLane, EvalRecord
 from workbench.lab.quality.record import QualityModel
 
-_NOT_TIMED = ("n_batch", "n_ubatch")
+_NOT_TIMED = ("n_batch", "n_ubatch", "n_threads_batch")
 """Settings that do not change the speed of decoding."""
 
 

@@ -84,6 +84,8 @@ FIELDS = (
                frozenset({"felt"}), single=True),
     BenchField("n_threads", "Threads", "-t", "0", "Threads of the CPU; 0 is one for each physical core.",
                _LOAD, meanings=(("0", "one per core"),)),
+    BenchField("n_threads_batch", "Prompt threads", "-tb", "0", "Threads that compute prompts; 0 is as many as -t.",
+               frozenset()),
     BenchField("n_batch", "Batch", "-b", "2048", "Logical batch: prompt tokens submitted at once.", _ENGINE),
     BenchField("n_ubatch", "Micro-batch", "-ub", "512", "Physical batch: prompt tokens computed at once.", _LOAD),
     BenchField("type_k", "K type", "-ctk", "f16", "Type of the keys in the KV cache, such as q8_0.", _LOAD),

@@ -1,0 +1,65 @@
+"""`workbench tune` on a machine whose speed is a formula."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.lab.tune.scripted import ScriptedBencher
+from tests.lab.tune.test_tune import flat, quiet, six_threads
+from workbench.cli import composition
+from workbench.cli.composition import compose
+
+
+@pytest.fixture
+def speed(monkeypatch: pytest.MonkeyPatch):
+    def use(seconds, **options) -> ScriptedBencher:
+        bencher = quiet(seconds, **options)
+        monkeypatch.setattr(composition.Workers, "tune_bencher", bencher, raising=False)
+        return bencher
+
+    return use
+
+
+def test_the_best_is_kept_for_the_model_and_is_then_today(call, speed):
+    speed(six_threads)
+    status, out, err = call("tune", "demo", "--goal", "decode", "--busy", "mark", "--keep", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["verdict"] == "better"
+    assert found["keep"] == {"num_thread": 6, "num_thread_batch": 8}
+    assert found["command"].endswith("--set num_thread=6 --set num_thread_batch=8")
+    assert found["interval"][0] > 1
+    workers = compose()
+    assert workers.kept.of(workers.catalog.resolve("demo")) == found["keep"]
+    status, out, _ = call("tune", "demo", "--goal", "decode", "--busy", "mark", "--keep")
+    assert status == 0
+    assert "Your settings are already best." in out
+    assert "| your settings" in out
+
+
+def test_constraints_that_nothing_meets(call, speed):
+    speed(flat)
+    status, out, _ = call("tune", "demo", "--max-gb", "0.01", "--caches", "q8_0", "--json")
+    assert status == 1
+    error = json.loads(out)["error"]
+    assert error["kind"] == "tune"
+    assert error["message"].startswith(
+        "Nothing meets the constraints. The hardest is the memory on CPU: with a context"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("demo", "--goal", "x"), ("demo", "-p", "0"), ("demo", "--max-gb", "x"), ("demo", "--min-ctx", "-1"),
+        ("demo", "--caches", "q9"), ("demo", "--pairs", "1"), ("http://127.0.0.1:9#m",),
+        ("demo", "--set", "num_thread"),
+    ],
+)  # fmt: skip
+def test_bad_usage(call, speed, words):
+    speed(flat)
+    status, _, err = call("tune", *words)
+    assert status == 2
+    assert err.startswith("workbench tune: ")

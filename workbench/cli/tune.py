@@ -1,0 +1,147 @@
+"""`workbench tune`: the fastest settings of a model that fit, proved in pairs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+
+from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.main import INTERRUPTED
+from workbench.cli.options import add_json, settings
+from workbench.cli.output import error_text, note, print_json, say
+from workbench.cli.progress import ProgressLine, stoppable
+from workbench.core.bench import BenchTest
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import ParameterError, StoppedError, WorkbenchError
+from workbench.core.kept import kept_recipe
+from workbench.core.load_settings import KV_TYPES
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import Value
+from workbench.core.recipe import Recipe
+from workbench.core.servers import is_server_ref
+from workbench.lab.bench.bench import time_text
+from workbench.lab.bench.grid import LARGEST, parse_number, parse_words
+from workbench.lab.bench.plan import MOST_REPETITIONS
+from workbench.lab.tune.goal import AIMS, BUSY, TuneLimits, TunePlan, parse_max_gb, work_of
+from workbench.lab.tune.record import as_json, as_markdown
+from workbench.lab.tune.tune import TuneJob
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = (
+        "Find the fastest settings of a model: threads, batches, layers and experts on the GPUs, flash attention and, "
+        "where --caches allows them, cache types. What does not fit is not loaded; short runs by turns choose, and new "
+        "pairs of runs prove what the best is worth beside today's settings. Ctrl+C keeps what is known."
+    )
+    parser.epilog = (
+        "Fields of --json: model, test, verdict (better, already best, noisy, unproved), sentence, ratio, interval, "
+        "pairs, disturbed, best, baseline, keep, command, trials, notes, build_commit; docs/tune.md explains them."
+    )
+    parser.add_argument("model", metavar="MODEL", help="`demo`, a .gguf file, or NAME:QUANT")
+    parser.add_argument(
+        "--goal",
+        choices=AIMS,
+        default="mix",
+        help="what has to be fast: the answer, the prompt, or both as in a chat (mix)",
+    )
+    parser.add_argument("-p", metavar="N", help="prompt tokens of a run (512)")
+    parser.add_argument("-n", metavar="N", help="generated tokens of a run (32; 64 in a mix)")
+    parser.add_argument("-d", metavar="N", default="0", help="tokens in the context before each run (0)")
+    parser.add_argument("--users", metavar="N", default="1", help="answers that are computed together (1)")
+    parser.add_argument("--max-gb", metavar="GIB", help="the most memory: 6 on each device, or CPU=16,CUDA0=6")
+    parser.add_argument("--min-ctx", metavar="N", help="the context length that has to fit (today's)")
+    parser.add_argument("--caches", metavar="TYPES", help="cache types that may be used too, such as q8_0,q4_0")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of today")
+    parser.add_argument("--pairs", metavar="N", default="10", help="pairs of the proof; more where runs differ (10)")
+    parser.add_argument(
+        "--busy", choices=BUSY, default="wait", help="where other programs compute: wait up to a minute, mark or stop"
+    )
+    parser.add_argument("--minutes", metavar="N", help="end the search after so long, and prove the best by then")
+    parser.add_argument("--keep", action="store_true", help="keep the best settings for this model")
+    add_json(parser)
+    parser.set_defaults(seed=None, max_tokens=None, format=None, schema=None, grammar=None)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Tune; 0 where it is known which settings are best, 130 where the user stopped it."""
+    if is_server_ref(options.model):
+        raise ParameterError("A server's model cannot be tuned from here.", "Tune the file on the server's machine.")
+    work = _work(options)
+    limits = TuneLimits(
+        () if options.max_gb is None else parse_max_gb(options.max_gb),
+        0 if options.min_ctx is None else parse_number(options.min_ctx, "--min-ctx", 1, LARGEST),
+    )
+    caches = () if options.caches is None else parse_words(options.caches, "--caches", KV_TYPES)
+    pairs = parse_number(options.pairs, "--pairs", 3, MOST_REPETITIONS)
+    minutes = None if options.minutes is None else float(parse_number(options.minutes, "--minutes", 1, 10_000))
+    workers = compose()
+    for problem in workers.problems:
+        note(describe_problem(problem, workers.paths.config_file))
+    entry = workers.catalog.resolve(options.model)
+    recipe = kept_recipe(workers.kept.of(entry)).onto(entry.recipe or Recipe())
+    _, today = settings(options, workers.config, recipe)
+    prices = _prices(workers, entry, caches)
+    plan = TunePlan(entry, today, work, limits, caches, prices, pairs, options.busy, minutes)
+    return asyncio.run(stoppable(partial(_tune, plan, workers, options)))
+
+
+def _work(options: argparse.Namespace) -> BenchTest:
+    def number(name: str, low: int) -> int | None:
+        text = getattr(options, name)
+        return None if text is None else parse_number(text, f"-{name}" if len(name) == 1 else f"--{name}", low, LARGEST)
+
+    return work_of(options.goal, number("p", 1), number("n", 1), number("d", 0) or 0, number("users", 1) or 1)
+
+
+def _prices(workers: Workers, model: ModelEntry, caches: tuple[str, ...]) -> dict[str, str]:
+    if not caches:
+        return {}
+    from workbench.lab.tune.prices import cache_prices
+
+    return cache_prices(workers.quality_runs.records(), model, caches)
+
+
+async def _tune(plan: TunePlan, workers: Workers, options: argparse.Namespace, cancel: CancelToken) -> int:
+    line = ProgressLine()
+    job = TuneJob(plan, workers, lambda: _show(job, line))
+    cancel.on_set(job.stop)
+    await job.run()
+    line.clear()
+    record = job.record
+    if not any(trial.runs for trial in record.trials):
+        raise job.error or StoppedError("Stopped before the first result.")
+    if options.json:
+        print_json(as_json(record))
+    else:
+        say(as_markdown(record).rstrip("\n"))
+    if options.keep:
+        _keep(workers, plan.model, record.values)
+    if job.error is not None:
+        note(f"workbench: {error_text(job.error)}")
+        return 1
+    if job.stopped:
+        note("stopped: what is known by then is above")
+        return INTERRUPTED
+    return 0
+
+
+def _keep(workers: Workers, model: ModelEntry, values: Mapping[str, Value]) -> None:
+    if not values:
+        note("There is nothing to keep: the settings stay.")
+        return
+    try:
+        name = workers.kept.keep(model, values)
+    except WorkbenchError as error:
+        note(f"workbench: {error_text(error)}")
+        return
+    note(f"Kept for {name}: {', '.join(f'{key} {value}' for key, value in values.items())}.")
+
+
+def _show(job: TuneJob, line: ProgressLine) -> None:
+    if (progress := job.progress) is not None:
+        left = "" if progress.left_s is None else f", about {time_text(progress.left_s)} left"
+        best = " and ".join(job.record.changes) or "your settings"
+        line.say(f"{progress.fraction:4.0%}  {progress.label}, run {progress.step}{left}; best so far: {best}")

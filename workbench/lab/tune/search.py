@@ -1,0 +1,209 @@
+"""The search for the fastest settings: one lever after the other, each by successive halving on short runs.
+
+All ways of a lever take turns, so that slow drift of the machine is the same for all of them. After each rung the
+slower half is out. A change is kept where it is surely faster; what it is worth in all is for pairs to say, with new
+runs, since the best of many looks better than it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+from workbench.core.bench import BenchSettings
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.lab.tune.levers import LEVERS, Lever, TuneFacts, resolved
+from workbench.lab.tune.stand import BusyMachineError, Stand
+from workbench.lab.tune.trials import Lead, Tried, speed_of
+
+RUNGS = (3, 3, 4)
+"""Rounds of each rung."""
+MOST_ROUNDS = 20
+"""Rounds after which a lead that is not sure is none."""
+SURE = 2.5
+"""A lead of so many standard errors counts."""
+WORTH = 0.005
+"""A lead below this fraction is not worth a change."""
+OPEN = 0.8
+"""A lead of fewer standard errors than this will hardly become one."""
+AGAIN_WITHIN = 0.1
+"""Values that were slower by more than this fraction are not tried a second time."""
+HOPELESS = 0.1
+"""A value that was slower by more than this in each of two or more rounds is out."""
+PASSES = 2
+
+Fits = Callable[[BenchSettings], Awaitable[tuple[str, str]]]
+"""Why settings are not tried: the state, and the reason; both empty where they are."""
+
+
+class LeverSearch:
+    """One search.
+
+    Args:
+        today: The settings that all are compared with.
+        fits: Whether settings are worth loading.
+        on_trial: Called when something new is known.
+    """
+
+    def __init__(
+        self,
+        stand: Stand,
+        today: BenchSettings,
+        facts: TuneFacts,
+        fits: Fits,
+        cancel: CancelToken,
+        *,
+        levers: Sequence[Lever] = LEVERS,
+        out_of_time: Callable[[], bool] = lambda: False,
+        on_trial: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._stand = stand
+        self._facts = facts
+        self._fits = fits
+        self._cancel = cancel
+        self._levers = levers
+        self._out_of_time = out_of_time
+        self._on_trial = on_trial
+        self._rounds = 0
+        self._left: list[Lever] = list(levers)
+        self.best = Tried("", today, state="today")
+        """The best by now."""
+        self.tried: dict[BenchSettings, Tried] = {resolved(today, facts): self.best}
+        self.spread = 0.0
+        """The largest spread of a ratio of two runs side by side, as a fraction."""
+        self.runs_left = 0
+        """An estimate of the runs still to come."""
+        self.ended_early = False
+        """Whether the time was over before all levers were tried."""
+
+    @property
+    def rival(self) -> Tried | None:
+        """The best of the others; None where there is none."""
+        others = [each for each in self.tried.values() if each.samples and each is not self.best]
+        return max(others, key=lambda each: each.log_ratio, default=None)
+
+    async def run(self) -> None:
+        """Try all levers, and once more those that others may have changed.
+
+        Raises:
+            WorkbenchError: Today's settings cannot be run; CancelledError; BusyMachineError.
+        """
+        last: Lever | None = None
+        for number in range(PASSES):
+            self._left = list(self._levers)
+            changed = 0
+            while self._left:
+                lever = self._left.pop(0)
+                self.runs_left = sum(
+                    _runs(len(each.values(self.best.settings, self._facts)) + 1) for each in (lever, *self._left)
+                )
+                if self._out_of_time():
+                    self.ended_early = True
+                    return
+                if number and lever is last:
+                    # Everything after it was tried with the present settings.
+                    return
+                if await self._try_lever(lever, again=number > 0):
+                    last, changed = lever, changed + 1
+            if not changed:
+                return
+
+    async def _try_lever(self, lever: Lever, *, again: bool) -> bool:
+        """Whether a value of a lever is better than the present one."""
+        before = self.best
+        values = lever.values(before.settings, self._facts)
+        if again:
+            values = tuple(way for way in values if self._is_worth_it(way))
+        won = await self._screen(lever, values)
+        if won and lever.finer is not None:
+            await self._screen(lever, tuple(lever.finer(self.best.settings, (before.settings, *values))))
+        return won
+
+    def _is_worth_it(self, way: BenchSettings) -> bool:
+        """Whether a value may be tried again beside other settings of the other levers."""
+        names = [name for name in way.__dataclass_fields__ if getattr(way, name) != getattr(self.best.settings, name)]
+        known = [
+            each.log_ratio - self.best.log_ratio
+            for each in self.tried.values()
+            if each.samples and all(getattr(each.settings, name) == getattr(way, name) for name in names)
+        ]
+        return bool(known) and max(known) > -AGAIN_WITHIN
+
+    async def _screen(self, lever: Lever, values: Iterable[BenchSettings]) -> bool:
+        """Successive halving among the present settings and `values`; whether one of them is better."""
+        now, alive = self.best, []
+        for way in values:
+            key = resolved(way, self._facts)
+            known = self.tried.setdefault(key, Tried(lever.name, way))
+            if known.state not in ("measured", "today") or known is now:
+                continue
+            state, reason = await self._fits(way)
+            if reason:
+                known.state, known.reason = ("refused" if state == "refused" else "no room"), reason
+                self._on_trial()
+            else:
+                alive.append(known)
+        ahead: dict[int, list[float]] = {id(each): [] for each in alive}
+        for number, rounds in enumerate(RUNGS):
+            if number:
+                alive.sort(key=lambda each: -Lead.of(ahead[id(each)]).mean)
+                alive = alive[: max(1, len(alive) // 2)]
+            for _ in range(rounds):
+                if alive:
+                    await self._round(now, alive, ahead)
+        return bool(alive) and await self._decide(now, alive, ahead)
+
+    async def _decide(self, now: Tried, alive: list[Tried], ahead: Mapping[int, list[float]]) -> bool:
+        alive.sort(key=lambda each: -Lead.of(ahead[id(each)]).mean)
+        first = alive[:1]
+        while first:
+            lead = Lead.of(ahead[id(first[0])])
+            self.spread = max(self.spread, lead.spread)
+            if lead.mean >= WORTH and lead.mean >= SURE * lead.error:
+                self.best = first[0]
+                self._on_trial()
+                return True
+            if lead.mean < WORTH or lead.mean < OPEN * lead.error or lead.count >= MOST_ROUNDS:
+                return False
+            await self._round(now, first, ahead)
+        return False
+
+    async def _round(self, now: Tried, alive: list[Tried], ahead: Mapping[int, list[float]]) -> None:
+        """One run of the present settings and of each in `alive`, in changing order; those that fail leave it."""
+        order = [now, *alive] if self._rounds % 2 == 0 else [*reversed(alive), now]
+        self._rounds += 1
+        speeds: dict[int, float] = {}
+        for each in order:
+            try:
+                sample = await self._stand.take(each.settings, self._rounds, self._cancel)
+            except (CancelledError, BusyMachineError):
+                raise
+            except WorkbenchError as error:
+                if each is now:
+                    raise
+                each.state, each.reason = "failed", error.message
+                alive.remove(each)
+                self._on_trial()
+                continue
+            each.samples.append(sample)
+            speeds[id(each)] = speed_of(sample, self._facts.work)
+            self._on_trial()
+        for each in [*alive]:
+            ratios = ahead[id(each)]
+            ratios.append(math.log(speeds[id(each)] / speeds[id(now)]))
+            each.log_ratio = now.log_ratio + Lead.of(ratios).mean
+            if len(ratios) > 1 and max(ratios) < -HOPELESS:
+                alive.remove(each)
+        self._on_trial()
+
+
+def _runs(count: int) -> int:
+    """Runs of a halving among so many."""
+    if count < 2:
+        return 0
+    total, left = 0, count - 1
+    for number, rounds in enumerate(RUNGS):
+        left = max(1, left // 2) if number else left
+        total += rounds * (left + 1)
+    return total

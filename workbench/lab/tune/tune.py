@@ -1,0 +1,234 @@
+"""The one orchestrator of a tuning, for the screen and the command line: memory first, then the search, then pairs."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Protocol
+
+from workbench.core.bench import BenchCase, Bencher, BenchMachine, BenchSettings, ConditionWatch
+from workbench.core.bench_loading import as_bench_settings
+from workbench.core.cancel import CancelToken
+from workbench.core.engine import MemoryAdviser
+from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.lab.bench.bench import BenchProgress
+from workbench.lab.bench.measure import Clock
+from workbench.lab.bench.pairs import Duel, DuelRecord, fit_together
+from workbench.lab.tune.goal import TunePlan
+from workbench.lab.tune.levers import TuneFacts, changes
+from workbench.lab.tune.memory import MemoryCheck
+from workbench.lab.tune.record import TuneRecord
+from workbench.lab.tune.search import LeverSearch
+from workbench.lab.tune.stand import PATIENCE_S, BusyMachineError, Sleep, Stand
+
+RIVAL_PAIRS = 6
+"""Pairs of the best and the second best."""
+PAIRS = (10, 16, 24)
+"""Pairs of the last comparison; the noisier the runs of the search, the more."""
+WIDTH = 0.01
+"""The interval that is aimed at: so much to each side, as a fraction."""
+
+
+class TuneTools(Protocol):
+    """What a tuning needs from other rooms."""
+
+    @property
+    def tune_bencher(self) -> Bencher:
+        """Opens models for timing, where settings that end a process do not end this one."""
+
+    @property
+    def adviser(self) -> MemoryAdviser:
+        """Estimates memory."""
+
+    def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:
+        """Watches the machine during a measurement, inside the `with` block."""
+
+
+def logical_cores() -> int:
+    """The processors that this process may run on, as the system counts them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class TuneJob:
+    """One tuning. It can be observed while it runs, and stopped: what is known by then stays.
+
+    `on_change` is called in the event loop when `progress` or `record` has changed.
+    """
+
+    def __init__(
+        self,
+        plan: TunePlan,
+        tools: TuneTools,
+        on_change: Callable[[], None] = lambda: None,
+        *,
+        logical: int | None = None,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.plan = plan
+        self._tools = tools
+        self._on_change = on_change
+        self._logical = logical or logical_cores()
+        self._clock = clock
+        self._sleep = sleep
+        self._cancel = CancelToken()
+        self._machine: BenchMachine | None = None
+        self._facts = TuneFacts(plan.work, 1, self._logical, plan.caches)
+        self._start = self._today = as_bench_settings(plan.today)
+        self._memory = MemoryCheck(plan, tools.adviser)
+        self._search: LeverSearch | None = None
+        self._stand: Stand | None = None
+        self._duels: list[Duel] = []
+        self._final: DuelRecord | None = None
+        self._rivals: DuelRecord | None = None
+        self._best: BenchSettings | None = None
+        self._notes: list[str] = []
+        self._began = 0.0
+        self.progress: BenchProgress | None = None
+        """None before it began and after it ended."""
+        self.running = False
+        self.error: WorkbenchError | None = None
+        """Why it could not be done."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was ended before it was done."""
+        return self._cancel.is_set
+
+    @property
+    def record(self) -> TuneRecord:
+        """The results so far."""
+        search = self._search
+        tried = [] if search is None else list(search.tried.values())
+        work, now = self.plan.work, self._today
+        best = self._best or (now if search is None else search.best.settings)
+        return TuneRecord(
+            self.plan.model.label,
+            self.plan.model.ref,
+            self._facts,
+            self._machine,
+            self.plan.today,
+            self._start,
+            best,
+            tuple(
+                each.trial(work, changes(each.settings, now, self._facts), self._price(each.settings)) for each in tried
+            ),
+            self._final,
+            self._rivals,
+            self.running,
+            (*self._notes, *filter(None, [self._price(best)])),
+        )
+
+    def _price(self, way: BenchSettings) -> str:
+        """What its cache types cost in quality beside today's; empty for the same."""
+        kinds = dict.fromkeys((way.type_k, way.type_v))
+        new = [kind for kind in kinds if kind not in (self._today.type_k, self._today.type_v)]
+        return "; ".join(f"{kind} cache: {self.plan.prices[kind]}" for kind in new if kind in self.plan.prices)
+
+    def stop(self) -> None:
+        """End it soon, with what is known."""
+        self._cancel.set()
+
+    async def run(self) -> None:
+        """Tune, or until `stop`; `error` says why it could not be done."""
+        self.running, self._began = True, self._clock()
+        try:
+            self._show("looking at the memory")
+            self._machine = await self._tools.tune_bencher.machine()
+            self._facts = replace(self._facts, cores=self._machine.cores)
+            await self._begin()
+            with self._tools.watching(self._machine) as watch:
+                await self._measure(watch)
+        except CancelledError:
+            pass
+        except WorkbenchError as error:
+            self.error = error
+        finally:
+            self.running, self.progress = False, None
+            self._on_change()
+
+    async def _begin(self) -> None:
+        """Find settings to begin with."""
+        needs = await self._memory.needs(self._today)
+        self._facts = replace(self._facts, needs=needs)
+        if needs is None and (self.plan.limits.max_bytes or self.plan.limits.min_ctx):
+            self._notes.append("The memory of this model cannot be estimated: the constraints are not checked.")
+        self._start = await self._memory.start(self._today, self._facts)
+        if changed := " and ".join(changes(self._start, self._today, self._facts)):
+            self._notes.append(f"Your settings do not meet the constraints: {changed} does.")
+
+    async def _measure(self, watch: ConditionWatch) -> None:
+        bencher, plan = self._tools.tune_bencher, self.plan
+        stand = self._stand = Stand(
+            bencher, plan.model.ref, plan.work, watch, busy=plan.busy, seed=plan.seed, on_phase=self._show,
+            sleep=self._sleep,
+        )  # fmt: skip
+        limit_s = math.inf if plan.minutes is None else 60 * plan.minutes
+        search = self._search = LeverSearch(
+            stand, self._start, self._facts, self._memory.refusal, self._cancel,
+            out_of_time=lambda: self._clock() - self._began > limit_s, on_trial=self._on_change,
+        )  # fmt: skip
+        try:
+            await search.run()
+        except BusyMachineError as error:
+            self._notes.append(error.message)
+            return
+        finally:
+            await stand.close()
+        if search.ended_early:
+            self._notes.append("The time was over before all levers were tried.")
+        if stand.waited_s >= PATIENCE_S:
+            self._notes.append("Other programs computed for longer than the search waits: such runs are marked.")
+        await self._prove(search, watch)
+
+    async def _prove(self, search: LeverSearch, watch: ConditionWatch) -> None:
+        """Pairs of the best two, and of the best and today's settings, with new runs."""
+        best, rival, start = search.best.settings, search.rival, self._start
+        if rival is None:
+            self._notes.append("No other setting of this model could be tried here.")
+            return
+        if start not in (best, rival.settings):
+            duel = await self._fight(rival.settings, best, RIVAL_PAIRS, watch)
+            self._rivals = duel
+            if duel is not None and duel.comparison.verdict == "slower":
+                best = rival.settings
+        elif best == start:
+            best = rival.settings
+        self._best = best
+        wanted = (1.96 * search.spread / WIDTH) ** 2
+        pairs = next((each for each in PAIRS if each >= max(wanted, self.plan.pairs)), max(PAIRS[-1], self.plan.pairs))
+        self._final = await self._fight(start, best, pairs, watch)
+
+    async def _fight(self, a: BenchSettings, b: BenchSettings, pairs: int, watch: ConditionWatch) -> DuelRecord | None:
+        if self._cancel.is_set:
+            raise CancelledError("The search was stopped.")
+        ref, work, bencher = self.plan.model.ref, self.plan.work, self._tools.tune_bencher
+        first, second = BenchCase(ref, a, work), BenchCase(ref, b, work)
+        together = await fit_together(self._tools.adviser, first, second)
+        duel = Duel(bencher, first, second, watch, together=together, seed=self.plan.seed, clock=self._clock)
+
+        def show(progress: BenchProgress) -> None:
+            self.progress = replace(progress, label=f"pairs: {progress.label}")
+            self._on_change()
+
+        try:
+            await duel.run(pairs, self._cancel, show)
+        finally:
+            await duel.close()
+        return duel.record
+
+    def _show(self, phase: str) -> None:
+        search, stand = self._search, self._stand
+        runs = 0 if stand is None else stand.runs
+        left = 0 if search is None else search.runs_left + 2 * (self.plan.pairs + RIVAL_PAIRS)
+        spent = self._clock() - self._began
+        self.progress = BenchProgress(
+            "loading" if phase == "loading" else "measuring", phase, runs, runs + left,
+            runs / (runs + left) if runs else 0.0, left * spent / runs if runs else None,
+        )  # fmt: skip
+        self._on_change()
