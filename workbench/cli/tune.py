@@ -22,8 +22,10 @@ from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
 from workbench.lab.bench.bench import time_text
-from workbench.lab.bench.grid import LARGEST, parse_number, parse_words
+from workbench.lab.bench.grid import LARGEST, parse_number, parse_numbers, parse_words
 from workbench.lab.bench.plan import MOST_REPETITIONS
+from workbench.lab.tune import depth
+from workbench.lab.tune.depth import DepthJob, DepthPlan
 from workbench.lab.tune.goal import AIMS, BUSY, TuneLimits, TunePlan, parse_max_gb, work_of
 from workbench.lab.tune.record import as_json, as_markdown
 from workbench.lab.tune.tune import TuneJob
@@ -60,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--busy", choices=BUSY, default="wait", help="where other programs compute: wait up to a minute, mark or stop"
     )
     parser.add_argument("--minutes", metavar="N", help="end the search after so long, and prove the best by then")
+    parser.add_argument(
+        "--depth",
+        metavar="LIST",
+        nargs="?",
+        const="",
+        help="instead, time prompts and answers at these depths of the context, or up to the longest that fits",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the best settings for this model")
     add_json(parser)
     parser.set_defaults(seed=None, max_tokens=None, format=None, schema=None, grammar=None)
@@ -83,6 +92,10 @@ def run(options: argparse.Namespace) -> int:
     entry = workers.catalog.resolve(options.model)
     recipe = kept_recipe(workers.kept.of(entry)).onto(entry.recipe or Recipe())
     _, today = settings(options, workers.config, recipe)
+    if options.depth is not None:
+        depths = parse_numbers(options.depth, "--depth") if options.depth else ()
+        deep = DepthPlan(entry, today, tuple(dict.fromkeys((depth.cache_name(today), *caches))), depths)
+        return asyncio.run(stoppable(partial(_go_deep, deep, workers, options)))
     prices = _prices(workers, entry, caches)
     plan = TunePlan(entry, today, work, limits, caches, prices, pairs, options.busy, minutes)
     return asyncio.run(stoppable(partial(_tune, plan, workers, options)))
@@ -126,6 +139,28 @@ async def _tune(plan: TunePlan, workers: Workers, options: argparse.Namespace, c
         note("stopped: what is known by then is above")
         return INTERRUPTED
     return 0
+
+
+async def _go_deep(plan: DepthPlan, workers: Workers, options: argparse.Namespace, cancel: CancelToken) -> int:
+    line = ProgressLine()
+    job = DepthJob(plan, workers, lambda: _show_depth(job, line))
+    cancel.on_set(job.stop)
+    await job.run()
+    line.clear()
+    record = job.record
+    if not record.points:
+        raise job.error or StoppedError("Stopped before the first result.")
+    if options.json:
+        print_json(depth.as_json(record))
+    else:
+        say(depth.as_markdown(record).rstrip("\n"))
+    return INTERRUPTED if job.stopped else 0
+
+
+def _show_depth(job: DepthJob, line: ProgressLine) -> None:
+    if (progress := job.progress) is not None:
+        left = "" if progress.left_s is None else f", about {time_text(progress.left_s)} left"
+        line.say(f"{progress.fraction:4.0%}  {progress.phase} {progress.label}{left}")
 
 
 def _keep(workers: Workers, model: ModelEntry, values: Mapping[str, Value]) -> None:

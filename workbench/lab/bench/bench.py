@@ -48,6 +48,11 @@ def effort(test: BenchTest) -> float:
     return test.sequences * test.n_prompt + gen + 1
 
 
+def _filling(test: BenchTest) -> int:
+    """The prompt tokens that are computed once before the test."""
+    return test.sequences * test.n_depth
+
+
 def time_left(fraction: float, spent_s: float) -> float | None:
     """An estimate of the time left, in seconds, from the share that is done; None before anything is."""
     return spent_s * (1 - fraction) / fraction if fraction > 0 else None
@@ -102,7 +107,7 @@ class Bench:
         self._watch = watch
         self._memory_bytes_per_s = memory_bytes_per_s
         self._clock = clock
-        self._total = sum(effort(case.test) * (repetitions + 1) for case in cases) or 1
+        self._total = sum(effort(case.test) * (repetitions + 1) + _filling(case.test) for case in cases) or 1
         self._done = 0.0
         self._began = 0.0
         self._on_progress: OnProgress = lambda _: None
@@ -149,7 +154,7 @@ class Bench:
 
     def _skip(self, case: BenchCase, error: WorkbenchError) -> None:
         self.failures.append(error)
-        self._total -= effort(case.test) * (self._repetitions + 1)
+        self._total -= effort(case.test) * (self._repetitions + 1) + _filling(case.test)
 
     async def _open(self, case: BenchCase, cancel: CancelToken) -> BenchTarget:
         self._report("loading", case.ref, 0)
@@ -173,10 +178,13 @@ class Bench:
                 self._report("warming up", label, 0)
                 warmed = await warm_up(run, cancel, self._clock)
             self._done += effort(case.test)
+            filling = _filling(case.test)
             for number in range(self._repetitions):
                 self._report("measuring", label, number + 1)
                 samples.append(await take_sample(run, self._seed + number, self._watch, cancel))
-                self._done += effort(case.test)
+                # Only the first one computes the tokens before the test: its state is kept.
+                self._done += effort(case.test) + filling
+                filling = 0
         finally:
             await run.close()
             if samples:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from workbench.core.units import ticks_between
+from workbench.lab.canvas import Canvas, Part, bottom_line
 from workbench.lab.decision.contender import Contender, Figure
 
 MARKS = "•●⬤", "◦○◯"
@@ -20,9 +21,6 @@ LEAST_KLD = 1e-4
 _LEFT = 8
 """Columns of the figures at the side."""
 
-Part = tuple[str, str]
-"""A text, and its role: `axis`, `tick`, `interval`, `mark`, `estimate`, `chosen`, `label`, or empty."""
-
 
 def mark_of(contender: Contender, largest: int) -> str:
     """The mark of a contender, by the size of its file beside the largest one."""
@@ -30,31 +28,6 @@ def mark_of(contender: Contender, largest: int) -> str:
     drawn = [contender.speed, contender.kld]
     estimated = not contender.is_measured or any(figure is not None and figure.estimated for figure in drawn)
     return MARKS[estimated][0 if share < 0.45 else 1 if share < 0.8 else 2]
-
-
-@dataclass
-class _Canvas:
-    width: int
-    height: int
-    cells: dict[tuple[int, int], Part] = field(default_factory=dict)
-
-    def put(self, x: int, y: int, text: str, role: str, *, over: bool = True) -> None:
-        for at, letter in enumerate(text, x):
-            if 0 <= at < self.width and 0 <= y < self.height and (over or (at, y) not in self.cells):
-                self.cells[at, y] = letter, role
-
-    def is_free(self, x: int, y: int, length: int) -> bool:
-        return x >= 0 and x + length <= self.width and not any((at, y) in self.cells for at in range(x, x + length))
-
-    def row(self, y: int) -> list[Part]:
-        parts: list[Part] = []
-        for x in range(self.width):
-            letter, role = self.cells.get((x, y), (" ", ""))
-            if parts and parts[-1][1] == role:
-                parts[-1] = parts[-1][0] + letter, role
-            else:
-                parts.append((letter, role))
-        return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +49,7 @@ def plot_rows(contenders: Sequence[Contender], chosen: str, width: int, height: 
     across, up = width - _LEFT - 1, height - 2
     if not found or across < 20 or up < 3:
         return []
-    canvas = _Canvas(across, up)
+    canvas = Canvas(across, up)
     column, ticks = _columns(found, across)
     row, levels = _rows(found, up)
     largest = max(each.file_bytes for each in contenders)
@@ -95,7 +68,7 @@ def plot_rows(contenders: Sequence[Contender], chosen: str, width: int, height: 
     for y in range(up):
         level = levels.get(y, "")
         rows.append([(f"{level:>{_LEFT}}", "tick"), ("┤" if level else "│", "axis"), *canvas.row(y)])
-    return [*rows, *_bottom(across, ticks)]
+    return [*rows, *bottom_line(across, ticks, "tokens/s", _LEFT, "KLD")]
 
 
 def _columns(found: Sequence[_Drawn], width: int) -> tuple[_Scale, list[tuple[int, str]]]:
@@ -132,7 +105,7 @@ def _rows(found: Sequence[_Drawn], height: int) -> tuple[_Scale, dict[int, str]]
     return row, levels
 
 
-def _draw_interval(canvas: _Canvas, each: _Drawn, column: _Scale, row: _Scale) -> None:
+def _draw_interval(canvas: Canvas, each: _Drawn, column: _Scale, row: _Scale) -> None:
     if each.kld.interval is not None and not each.kld.estimated:
         top, bottom = map(row, each.kld.interval)
         for y in range(top, bottom + 1):
@@ -143,7 +116,7 @@ def _draw_interval(canvas: _Canvas, each: _Drawn, column: _Scale, row: _Scale) -
             canvas.put(left, row(each.kld.value), f"├{'─' * (right - left - 1)}┤", "interval")
 
 
-def _draw_label(canvas: _Canvas, contender: Contender, x: int, y: int, role: str) -> None:
+def _draw_label(canvas: Canvas, contender: Contender, x: int, y: int, role: str) -> None:
     """The key and the label of a mark, at the first place beside it that is free; the key alone where none is."""
     right = x
     while canvas.cells.get((right + 1, y), ("", ""))[1] == "interval":
@@ -154,21 +127,3 @@ def _draw_label(canvas: _Canvas, contender: Contender, x: int, y: int, role: str
             if 0 <= line < canvas.height and canvas.is_free(at - 1, line, len(text) + 1):
                 canvas.put(at, line, text, role)
                 return
-
-
-def _bottom(width: int, ticks: Sequence[tuple[int, str]]) -> list[list[Part]]:
-    line, figures = ["─"] * width, [" "] * width
-    last = -1
-    for place, text in ticks:
-        start = min(width - len(text), max(0, place - len(text) // 2))
-        if start > last:
-            line[place] = "┬"
-            figures[start : start + len(text)] = text
-            last = start + len(text)
-    title = "tokens/s"
-    if last + len(title) + 1 < width:
-        figures[-len(title) :] = title
-    return [
-        [(" " * _LEFT + "└", "axis"), ("".join(line), "axis")],
-        [(f"{'KLD':>{_LEFT}} ", "tick"), ("".join(figures), "tick")],
-    ]
