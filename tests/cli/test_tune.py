@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.lab.bench.fake_bencher import FakeBencher
 from tests.lab.tune.scripted import ScriptedBencher
 from tests.lab.tune.test_tune import flat, quiet, six_threads
 from workbench.cli import composition
@@ -63,3 +64,37 @@ def test_bad_usage(call, speed, words):
     status, _, err = call("tune", *words)
     assert status == 2
     assert err.startswith("workbench tune: ")
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> FakeBencher:
+    bencher = FakeBencher(lambda ref, test, number: 1.0 + 0.001 * (number % 3))
+    monkeypatch.setattr(composition.Workers, "bencher", bencher, raising=False)
+    monkeypatch.setattr(composition.Workers, "build_text", lambda self, local: "workbench 1, llama.cpp 2")
+    return bencher
+
+
+def test_a_lock_passes_until_something_gets_worse(call, timed, tmp_path):
+    file, report = str(tmp_path / "lock.json"), tmp_path / "report.md"
+    status, _, err = call("lock", file)
+    assert (status, "Nothing was measured yet" in err) == (1, True)
+    assert call("bench", "demo", "-p", "0", "-n", "8", "-r", "4")[0] == 0
+    status, out, err = call("lock", file, "--json")
+    assert status == 0, err
+    assert all("sha256:" in digest for digest in json.loads(out)["digests"].values())
+    assert "exists already" in call("lock", file)[2]
+    status, out, _ = call("lock", file, "--check")
+    assert (status, "Nothing got worse beyond noise." in out) == (0, True)
+    timed.seconds = lambda ref, test, number: 2.0 + 0.001 * (number % 3)
+    status, out, _ = call("lock", file, "--check", "--json", "-o", str(report))
+    (row,) = json.loads(out)["rows"]
+    assert (status, row["worse"], row["kind"]) == (1, True, "speed")
+    assert "WORSE" in report.read_text()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"at": 1}', "{" * 5000])
+def test_a_file_that_is_no_lock(call, tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    status, _, err = call("lock", str(path), "--check")
+    assert (status, "is no lock" in err) == (1, True)

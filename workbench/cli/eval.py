@@ -77,11 +77,17 @@ def run(options: argparse.Namespace) -> int:
     if not options.pack or not options.models:
         hint = f"Write workbench eval PACK MODEL …; these packs come along: {', '.join(shipped_packs())}."
         raise ParameterError("An evaluation needs a pack and a model.", hint)
-    plan = EvalPlan(_pack(options), candidates(options, workers), options.samples, _command(options))
-    plan.check()
+    plan = plan_of(options, workers)
     for text in plan.notes:
         note(f"workbench: {text}")
     return asyncio.run(stoppable(partial(_evaluate, options, workers, plan)))
+
+
+def plan_of(options: argparse.Namespace, workers: Workers) -> EvalPlan:
+    """The evaluation that the arguments ask for. Raises WorkbenchError."""
+    plan = EvalPlan(_pack(options), candidates(options, workers), options.samples, _command(options))
+    plan.check()
+    return plan
 
 
 def _pack(options: argparse.Namespace) -> EvalPack:

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import NoReturn, Protocol
 
+from typing_extensions import override
+
 from workbench import __version__
 from workbench.core.errors import ParameterError, StoppedError, WorkbenchError, did_you_mean
 from workbench.core.gc_tuning import collect_later
@@ -28,6 +30,7 @@ COMMANDS = {
     "compare": "race several models on one prompt, side by side",
     "bench": "measure the speed of models, and which of two is faster",
     "tune": "find the fastest settings of a model that fit, and prove them in pairs",
+    "lock": "keep figures in a file, and check later that nothing got worse",
     "eval": "ask models your own prompts, check the answers, and say which is better",
     "abx": "vote on the answers of two models without their names",
     "quality": "measure how much quantizations and cache types differ from a reference on a text",
@@ -78,7 +81,10 @@ class Command(Protocol):
         """Do the work; gives the exit status."""
 
 
-class _Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose errors are ParameterErrors."""
+
+    @override
     def error(self, message: str) -> NoReturn:
         raise ParameterError(message)
 
@@ -193,7 +199,7 @@ def _run(module: str, program: str, arguments: list[str]) -> int:
     with logged(find_paths().log_file, NoteHandler()):
         try:
             command: Command = importlib.import_module(f"workbench.cli.{module}")
-            parser = _Parser(prog=program)
+            parser = CommandParser(prog=program)
             command.add_arguments(parser)
             # Options may stand before, between and after the arguments.
             return command.run(parser.parse_intermixed_args(arguments))

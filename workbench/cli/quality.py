@@ -80,8 +80,12 @@ def run(options: argparse.Namespace) -> int:
             raise ParameterError("--list and --show measure nothing.", "Leave out the models.")
         return _list(options, workers) if options.list else _show(options, workers)
     workers.note_problems()
-    plans = _plan(options, workers).at_depths(_depths(options.depth))
-    return asyncio.run(stoppable(partial(_run, options, workers, plans)))
+    return asyncio.run(stoppable(partial(_run, options, workers, plans_of(options, workers))))
+
+
+def plans_of(options: argparse.Namespace, workers: Workers) -> tuple[QualityPlan, ...]:
+    """The measurements that the arguments ask for, one for each depth. Raises WorkbenchError."""
+    return _plan(options, workers).at_depths(_depths(options.depth))
 
 
 def _plan(options: argparse.Namespace, workers: Workers) -> QualityPlan:
