@@ -93,7 +93,7 @@ class TuneRecord:
         if self.verdict == "better":
             return f"{words}: {ends}; all else made no difference that could be seen."
         if self.verdict == "noisy":
-            return f"Too noisy to say: {words} was {ends}."
+            return f"Too noisy to say: {words} was {ends}. Nothing is changed."
         own = self.start == as_bench_settings(self.today)
         best = "Your settings are already best." if own else "Nothing else that meets the limits is faster."
         return f"{best} The nearest other, {words}, was {ends}."
