@@ -97,7 +97,8 @@ async def _lock(options: argparse.Namespace, path: Path, chosen: dict[str, list[
     if not any(found.values()):
         raise TuneError("Nothing was measured yet that could be locked.", "Run `workbench bench MODEL` first.")
     build = await asyncio.to_thread(workers.build_text, local=True)
-    locked = LockFile(utc_now(), build, (), *(tuple(found[kind]) for kind in KINDS))
+    bench, quality, evals = (tuple(found[kind]) for kind in KINDS)
+    locked = LockFile(utc_now(), build, (), bench, quality, evals)
     digests = await _digests(locked, workers)
     document = asdict(locked) | {"digests": list(digests.items())}
     await asyncio.to_thread(keep_json, path, document, TuneError, "lock", "Name a file in a folder of your own.")
@@ -231,17 +232,17 @@ async def _eval_again(
         plan = await asyncio.to_thread(lambda: evaluation.plan_of(_parsed(evaluation, record.command), workers))
 
         def show() -> None:
-            line.say(f"{run.done}/{run.total} {run.phase}")
+            line.say(f"{asked.done}/{asked.total} {asked.phase}")
 
-        run = EvalRun(plan, workers, workers.engines, workers.adviser, show)
-        cancel.on_set(run.stop)
-        await run.run()
+        asked = EvalRun(plan, workers, workers.engines, workers.adviser, show)
+        cancel.on_set(asked.stop)
+        await asked.run()
     except WorkbenchError as error:
         note(f"workbench: {error_text(error)}")
         return None
-    for failure in run.failures:
+    for failure in asked.failures:
         note(f"workbench: {error_text(failure)}")
-    return run.record
+    return asked.record
 
 
 def _parsed(command: Any, words: Iterable[str]) -> argparse.Namespace:  # noqa: ANN401 - a module

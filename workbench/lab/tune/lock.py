@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
@@ -268,7 +268,7 @@ def as_markdown(report: LockReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cells(row: LockRow) -> Iterable[str]:
+def _cells(row: LockRow) -> Sequence[str]:
     form = _FORMS[row.kind]
     ends = UNKNOWN
     if row.interval is not None:
