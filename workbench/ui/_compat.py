@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import selectors
@@ -19,6 +20,7 @@ from textual.cache import LRUCache
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
+from textual.screen import Screen
 
 from workbench.ui.kit.graphemes import positioned
 
@@ -39,6 +41,8 @@ ALT_ENTER, NEW_LINE = "\x1b\r", "\n"
 """The bytes of Alt+Enter in most terminals, which Textual would read as Enter; and of a new line."""
 ASK_AGAIN_SECONDS = 1.0
 """How often a terminal that reports the mouse in the oldest form is asked for the other one."""
+TURNS = 5
+"""Turns of the event loop in which widgets that changed ask to be drawn."""
 QUIET_SECONDS = 0.1
 """How often the thread that reads keys checks whether the program ends."""
 PENDING_SECONDS = 0.01
@@ -58,6 +62,22 @@ PLACES_KEPT = 1024
 _cached_styles: Any = StylesCache.get_inner_outer
 _background_styles: Any = staticmethod(lru_cache(1024)(partial(_cached_styles.__wrapped__, None)))
 StylesCache.get_inner_outer = _background_styles  # type: ignore[method-assign]
+
+_draw_frame = Screen._on_timer_update
+
+
+async def _draw_together(screen: Screen[Any]) -> None:
+    """Draw all that one key changes in one frame.
+
+    A screen draws as soon as the first widget asks for it. What a message changes on its way up, or a widget that asks
+    a turn of the event loop later, would wait for the next frame: up to two periods of 1/60 s.
+    """
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    _draw_frame(screen)
+
+
+Screen._on_timer_update = _draw_together  # type: ignore[assignment, method-assign]
 
 
 class MouseReports:

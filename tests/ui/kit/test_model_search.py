@@ -60,9 +60,9 @@ def test_a_query_that_is_typed_finds_what_the_whole_query_finds(query: str) -> N
 
 
 def test_a_longer_query_is_put_only_to_the_models_that_matched(monkeypatch: pytest.MonkeyPatch) -> None:
-    scored: list[str] = []
-    score = model_search._word_score
-    monkeypatch.setattr(model_search, "_word_score", lambda word, *rest: scored.append(word) or score(word, *rest))
+    scored: list[object] = []
+    score = model_search._score
+    monkeypatch.setattr(model_search, "_score", lambda words, text: scored.append(text) or score(words, text))
     search = ModelSearch()
     matches = search.scores("smo", MODELS)
     assert len(matches) == 3

@@ -38,21 +38,24 @@ def _score(words: Sequence[str], target: _Target) -> int:
     letters, starts = target
     worst = 4
     for word in words:
-        worst = min(worst, _word_score(word, letters, starts))
-        if not worst:
-            return 0
+        place = letters.find(word)
+        if place < 0:
+            if not _with_gaps(word, letters, starts):
+                return 0
+            worst = 1
+        elif worst > 2 and (place in starts or not word or _begins_later(word, letters, starts, place)):
+            worst = 3
+        elif worst > 2:
+            worst = 2
     return max(1, worst * 1000 - len(letters)) if words else 0
 
 
-def _word_score(word: str, letters: str, starts: frozenset[int]) -> int:
-    place = letters.find(word)
-    if place < 0:
-        return 1 if _with_gaps(word, letters, starts) else 0
-    while place >= 0:
-        if place in starts or not word:
-            return 3
-        place = letters.find(word, place + 1)
-    return 2
+def _begins_later(word: str, letters: str, starts: frozenset[int], place: int) -> bool:
+    """Whether a word that is found inside one of the text begins another one behind it."""
+    while (place := letters.find(word, place + 1)) >= 0:
+        if place in starts:
+            return True
+    return False
 
 
 def _with_gaps(word: str, letters: str, starts: frozenset[int]) -> bool:
@@ -80,10 +83,10 @@ class ModelSearch:
     """
 
     def __init__(self) -> None:
-        self._targets: dict[str, tuple[ModelEntry, tuple[_Target, _Target]]] = {}
+        self._targets: dict[str, tuple[ModelEntry, _Target, _Target]] = {}
         self._query = ""
         self._models: Sequence[ModelEntry] = ()
-        self._matches: Sequence[ModelEntry] = ()
+        self._matches: Sequence[tuple[ModelEntry, _Target, _Target]] = ()
 
     def scores(self, query: str, models: Sequence[ModelEntry]) -> dict[str, int]:
         """How well each model matches all words of `query`, by reference; those that do not are left out.
@@ -96,19 +99,18 @@ class ModelSearch:
         words = _words(query)
         scores = {}
         matches = []
-        for model in self._matches if grows else models:
-            label, more = self._targets_of(model)
-            if score := 2 * _score(words, label) or _score(words, more):
-                scores[model.ref] = score
-                matches.append(model)
+        for entry in self._matches if grows else map(self._with_targets, models):
+            if score := 2 * _score(words, entry[1]) or _score(words, entry[2]):
+                scores[entry[0].ref] = score
+                matches.append(entry)
         self._query, self._models, self._matches = query, models, matches
         return scores
 
-    def _targets_of(self, model: ModelEntry) -> tuple[_Target, _Target]:
+    def _with_targets(self, model: ModelEntry) -> tuple[ModelEntry, _Target, _Target]:
         known = self._targets.get(model.ref)
         if known is None or known[0] is not model:
-            known = self._targets[model.ref] = model, _model_targets(model)
-        return known[1]
+            known = self._targets[model.ref] = model, *_model_targets(model)
+        return known
 
 
 def _only_narrows(before: str, after: str) -> bool:

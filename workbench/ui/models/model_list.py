@@ -108,6 +108,8 @@ class ModelList:
         """The heading of each group, by the group."""
         self.shown: Sequence[ModelEntry] = ()
         """The models that search and filter leave, in order, folded or not."""
+        self._sorted: tuple[Sequence[ModelEntry], SortOrder, bool, Sequence[ModelEntry]] = ((), self.order, False, ())
+        """The models as they were found, the order, whether it is reversed, and the models in that order."""
         self._folded: set[str] = set()
         self._marks: dict[str, None] = {}
         self._cursor_key = ""
@@ -259,13 +261,13 @@ class ModelList:
 
     def _arrange(self) -> Mapping[str, int]:
         """Work the rows out anew. Returns how well each model matches the search, by its reference."""
-        models: Sequence[ModelEntry] = self.view.models
-        scores = self._search.scores(self.query, models) if self.query else {}
+        models = self._in_order()
+        scores = self._search.scores(self.query, self.view.models) if self.query else {}
         if self.query:
             models = [model for model in models if model.ref in scores]
         if self.filter is not None:
             models = [model for model in models if self.filter.keeps(model)]
-        self.shown = self._sorted(list(models))
+        self.shown = models
         self.rows = self._in_groups(self.shown) if self.grouped else self.shown
         place = next((index for index, row in enumerate(self.rows) if key_of(row) == self._cursor_key), None)
         if place is not None:
@@ -277,7 +279,15 @@ class ModelList:
             self.cursor = 0
         return scores
 
-    def _sorted(self, models: list[ModelEntry]) -> list[ModelEntry]:
+    def _in_order(self) -> Sequence[ModelEntry]:
+        """All models in the chosen order, which no letter of a search changes."""
+        found, order, is_reversed, models = self._sorted
+        if found is not self.view.models or order is not self.order or is_reversed != self.reversed:
+            models = self._sort(list(self.view.models))
+            self._sorted = self.view.models, self.order, self.reversed, models
+        return models
+
+    def _sort(self, models: list[ModelEntry]) -> list[ModelEntry]:
         value = self.order.value
         if value is None:
             return models[::-1] if self.reversed else models
@@ -303,5 +313,8 @@ class ModelList:
 
 def _name_of(members: Sequence[ModelEntry]) -> str:
     """The name that most quantizations of a model have; of two names the shorter one."""
-    names = Counter(model.name for model in members)
-    return min(names, key=lambda name: (-names[name], len(name), name))
+    names = [model.name for model in members]
+    if len(set(names)) == 1:
+        return names[0]
+    counts = Counter(names)
+    return min(counts, key=lambda name: (-counts[name], len(name), name))

@@ -141,7 +141,8 @@ class Rows(ScrollView, can_focus=True):
         """Set how far the list can be scrolled. Only a scrollbar that appears or vanishes needs another layout."""
         # The scrollbar has a gutter of its own, so that the width does not depend on how many rows there are.
         size = Size(self.room, rows)
-        if not self.container_size or self.show_vertical_scrollbar != (rows > self.container_size.height):
+        wanted = self.styles.overflow_y == "scroll" or rows > self.container_size.height
+        if not self.container_size or self.show_vertical_scrollbar != wanted:
             self.virtual_size = size
             return
         self.set_reactive(Rows.virtual_size, size)
