@@ -25,6 +25,7 @@ SCRIPTS = (
     "llama_bench",
     "bench_parity",
     "quality",
+    "quality_intervals",
     "race_fairness",
     "engine_host",
     "race_keys",

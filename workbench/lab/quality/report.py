@@ -10,7 +10,7 @@ from workbench.core.units import UNKNOWN, size_text
 from workbench.lab.bench.report import build_line, markdown
 from workbench.lab.documents import csv_of, json_text
 from workbench.lab.quality.figures import PERCENTILES, Figures
-from workbench.lab.quality.intervals import TOO_FEW, Interval
+from workbench.lab.quality.intervals import TOO_FEW, Interval, leaves_out
 from workbench.lab.quality.record import QualityCandidate, QualityRecord, WorstPlace
 
 SHOWN_PLACES = 3
@@ -22,8 +22,8 @@ LOWER_BOUND = (
 )
 
 INTERVALS = (
-    "95 % intervals by Student's t on the means of chunks or blocks of tokens, which are correlated; ± as "
-    "llama-perplexity prints it, for independent tokens."
+    "95 % intervals by Student's t on the means of chunks, since tokens are correlated; ± as llama-perplexity prints "
+    "it, for independent tokens."
 )
 
 _ROWS = (
@@ -134,7 +134,7 @@ def sentence(label: str, found: Figures) -> str:
     if not found.max_kld and found.same_top == 1:
         return f"{label} gives the same distributions as the reference."
     change, interval = 100 * (found.ppl_ratio - 1), found.ratio_interval
-    if interval is not None and interval[0] <= 1 <= interval[1]:
+    if interval is not None and not leaves_out(interval, 1):
         words = f"no difference in perplexity seen ({change:+.2f} %)"
     else:
         words = f"perplexity {abs(change):.2f} % {'higher' if change > 0 else 'lower'}"

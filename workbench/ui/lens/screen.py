@@ -20,7 +20,6 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.lab.quality.figures import Figures
-from workbench.lab.quality.intervals import FEWEST_TOKENS
 from workbench.lab.quality.lens import LEVELS, Alternative, Lens
 from workbench.lab.quality.passes import PassProgress
 from workbench.ui.kit.sanitize import clean_line
@@ -218,7 +217,7 @@ class LensScreen(Screen[LensChoice | None]):
             return []
         interval = found.kld_interval
         ends = "" if interval is None else f" [{interval[0]:.4f}, {interval[1]:.4f}]"
-        few = f" (no interval below {FEWEST_TOKENS} tokens)" if interval is None else ""
+        few = "" if interval else " (one answer does not show how much answers differ: no interval)"
         bound = " at least" if self._lens is not None and self._lens.in_turn else ""
         flip = "none" if found.first_flip is None else f"{found.first_flip + 1}"
         figures = f"  mean KLD{bound} {found.mean_kld:.4f}{ends}, same top {found.same_top:.1%}, first flip {flip}"
