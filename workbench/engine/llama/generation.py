@@ -16,6 +16,7 @@ from workbench.engine.llama.constraint import FormatSampler, matcher_of
 from workbench.engine.llama.continuous_batching import AnswerSteps
 from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.model import Model
+from workbench.engine.llama.pace import first_pace
 from workbench.engine.llama.prefix_reuse import Slots
 from workbench.engine.llama.prompt import PromptTokens
 from workbench.engine.llama.runtime import Clock
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
 
 _logger = logging.getLogger(__name__)
-
-SMALLEST_CHUNK = 64
-"""Prompt tokens that are worth a step of their own."""
-
-FIRST_CHUNK_OF_LARGE = 128
-"""The first chunk of a model of `LARGE_BYTES` or more on a CPU, whose speed is not known yet."""
-
-LARGE_BYTES = 700_000_000
 
 
 class Generation:
@@ -143,9 +136,7 @@ class Generation:
         model, tokens, memory = self._model, prompt.tokens, slot.memory
         cached = len(slot.tokens)
         places = prompt.places() if memory.needs_checkpoints else []
-        chunk = model.n_batch
-        if model.weights_bytes >= LARGE_BYTES and not model.offloaded:
-            chunk = min(chunk, FIRST_CHUNK_OF_LARGE)
+        pace = model.gpu_pace or first_pace(model.n_batch, model.weights_bytes, on_gpu=False)
         while True:
             now = time.perf_counter_ns()
             done = len(slot.tokens)
@@ -153,24 +144,20 @@ class Generation:
             progress = PromptProgress(done, len(tokens), cached, now, job.lane_ns(now), prompt.dropped, kept)
             self._outbox.put(progress, at_once=True)
             if done == len(tokens):
-                return True
+                # The last step may have been one that could not be aborted.
+                return not self._cancel.is_set
             yield None
             if self._cancel.is_set:
                 return False
             # A conversation is likely to come back to where it was continued, and an aborted step may cost the rest.
             memory.take_checkpoint(wanted=done == cached or done in places)
-            end = min(done + chunk, memory.next_stop(places, len(tokens)))
+            end = min(done + pace.tokens, memory.next_stop(places, len(tokens)))
             began = job.lane_ns(time.perf_counter_ns())
             try:
                 yield slot, tokens[done:end]
             except Aborted:
                 continue
-            taken, computed = job.lane_ns(time.perf_counter_ns()) - began, len(slot.tokens) - done
-            if computed < min(chunk, SMALLEST_CHUNK):
-                # Too few tokens to tell the speed.
-                continue
-            affordable = computed * job.step_ns // max(taken, 1)
-            chunk = max(SMALLEST_CHUNK, min(model.n_batch, affordable // SMALLEST_CHUNK * SMALLEST_CHUNK))
+            pace.measure(len(slot.tokens) - done, job.lane_ns(time.perf_counter_ns()) - began, job.step_ns)
 
     def _decode(
         self, job: Clock, slot: Slot, sampler: ThoughtLimit, limit: int

@@ -20,6 +20,7 @@ from workbench.engine.llama import native
 from workbench.engine.llama.checkpoints import CheckpointPool, Checkpoints
 from workbench.engine.llama.context_memory import ContextMemory
 from workbench.engine.llama.native import Pointer, api
+from workbench.engine.llama.pace import first_pace
 from workbench.engine.llama.slot import Aborted, Part, Slot
 from workbench.engine.llama.thread_pace import ThreadPace
 from workbench.engine.llama.vocabulary import Vocabulary
@@ -108,6 +109,8 @@ class Model:
             self._adapting = self._pace is not None
             self._show_threads: Callable[[int, int], None] = lambda count, most: None
             self.offloaded = settings.num_gpu != 0
+            self.gpu_pace = first_pace(self.n_batch, self.weights_bytes, on_gpu=True) if self.offloaded else None
+            """The pace of prompts on a GPU, kept from one to the next; None on a CPU, where a step can be aborted."""
         except BaseException:
             self.close()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Sequence
 
 from workbench.core.cancel import CancelToken
@@ -52,7 +53,7 @@ class Ranking:
                     f"The prompt and the choice {choice[:60]!r} do not fit in a context of {self._model.n_ctx} tokens.",
                     "Load the model with a longer context (num_ctx).",
                 )
-            yield from self._prefill(head[:-1])
+            yield from self._prefill(job, head[:-1])
             found.append(sum(self._model.slots[0].logprobs([head[-1], *tail[:-1]], tail)))
         return tuple(found)
 
@@ -69,14 +70,17 @@ class Ranking:
                 return prompt, whole[len(prompt) :]
         return prompt, vocabulary.tokenize_inside(choice)
 
-    def _prefill(self, tokens: Sequence[int]) -> Generator[None, None, None]:
-        slot = self._model.slots[0]
+    def _prefill(self, job: Job, tokens: Sequence[int]) -> Generator[None, None, None]:
+        slot, pace = self._model.slots[0], self._model.gpu_pace
         slot.rewind([*tokens, -1])
         while (done := len(slot.tokens)) < len(tokens):
             yield
             self._check_open()
             if self._cancel.is_set:
                 raise CancelledError("The comparison of choices was stopped.")
-            slot.compute(tokens[done : done + self._model.n_batch])
+            began = job.lane_ns(time.perf_counter_ns())
+            slot.compute(tokens[done : done + (pace.tokens if pace else self._model.n_batch)])
+            if pace is not None:
+                pace.measure(len(slot.tokens) - done, job.lane_ns(time.perf_counter_ns()) - began, job.step_ns)
         # The next choice comes after the same tokens.
         slot.memory.take_checkpoint(wanted=True)
