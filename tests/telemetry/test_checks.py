@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from tests.telemetry.stub import GIB
+from workbench.core.memory import MemoryBuffer
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.telemetry import ComputeDevice, GpuInfo, GpuSample, HostSample, Situation, TelemetrySample
+from workbench.core.units import MIB
 from workbench.telemetry import checks
 from workbench.telemetry.alarms import CALM_LOOKS, AlarmBook, TelemetryAlarmWatch
 
@@ -56,6 +58,26 @@ def test_fewer_layers_in_words():
 def test_layers_are_not_known():
     assert list(checks.fewer_layers(None, 99)) == []
     assert list(checks.fewer_layers(info(gpu_layers=None), 99)) == []
+
+
+def on_device(name, size):
+    return MemoryUse.of([MemoryBuffer("CPU", "weights", 10), MemoryBuffer(name, "weights", size)])
+
+
+@pytest.mark.parametrize(("estimated", "taken", "seen"), [(1000, 1000, False), (1000, 995, False), (1000, 700, True)])
+def test_weights_that_the_gpu_does_not_take(estimated, taken, seen):
+    """llama.cpp says that all layers are on the GPU."""
+    loaded = replace(info(memory=on_device("Vulkan0", taken * MIB)), estimate=on_device("Vulkan0", estimated * MIB))
+    for asked in (-1, 31, None):
+        alarms = list(checks.fewer_layers(loaded, asked))
+        assert [alarm.id for alarm in alarms] == ["left-on-host"] * seen
+    if seen:
+        assert alarms[0].text.startswith("300.0 MiB of the weights")
+
+
+def test_weights_on_the_host_are_no_alarm_without_a_gpu():
+    host = MemoryUse.of([MemoryBuffer("CPU", "weights", 10)])
+    assert list(checks.fewer_layers(replace(info(gpu_layers=0, memory=host), estimate=host), -1)) == []
 
 
 # Throttling

@@ -26,6 +26,7 @@ from workbench.core.models import DEMO
 from workbench.core.recipe import Recipe
 from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.engine.llama.aborts import abort_hooks
+from workbench.engine.llama.device_readings import DeviceReadings
 from workbench.engine.llama.runtime import shared_runtime
 from workbench.library.demo import HOW_TO_GET_A_MODEL
 from workbench.serve.serving import HttpServing
@@ -125,7 +126,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
     shipped = Path(__file__).parent.parent
     # In a checkout the themes are beside the package, in an installed wheel inside it.
     themes = next((folder for folder in (shipped / "themes", shipped.parent / "themes") if folder.is_dir()), None)
-    sampler = system_sampler(gpus=workers.config.gpu_meters)
+    sampler = system_sampler(DeviceReadings().latest, gpus=workers.config.gpu_meters)
     config_file = ConfigFile(workers.paths.config_file)
     return Services(
         engines=workers.engines,

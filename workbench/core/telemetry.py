@@ -20,6 +20,7 @@ Absence = Literal["not supported", "not permitted", "gone", "not identified", "i
 """
 
 SourceName = Literal["nvml", "amdgpu", "apple"]
+"""A driver that reports figures of GPUs."""
 
 Throttle = Literal[
     "idle",
@@ -59,7 +60,8 @@ class GpuInfo:
 
     key: str
     """A stable identifier: the UUID, else the PCI address, else the index."""
-    source: SourceName
+    source: SourceName | Literal["ggml"]
+    """`ggml` for a device that no driver's source reads: llama.cpp's own figures, under its own name as the key."""
     index: int
     """The number that the source gives it; ggml may number GPUs differently."""
     name: str | None = None
@@ -70,6 +72,8 @@ class GpuInfo:
     """The CUDA compute capability."""
     unified: bool = False
     """Whether it uses system memory."""
+    software: bool = False
+    """Whether it is a program on the processor that takes the place of a GPU."""
     partition: Literal["", "whole", "part"] = ""
     """`part` for a MIG device; `whole` for the GPU that is partitioned into MIG devices, which own its memory."""
 
@@ -155,6 +159,10 @@ class TelemetryEvent:
     text: str
 
 
+_SOFTWARE = ("llvmpipe", "softpipe", "swiftshader", "basic render driver")
+"""Programs that take the place of a GPU: Mesa's, Google's and Microsoft's."""
+
+
 @dataclass(frozen=True, slots=True)
 class ComputeDevice:
     """A device that this build of llama.cpp computes on, as ggml lists it."""
@@ -167,13 +175,25 @@ class ComputeDevice:
     pci_id: str | None = None
     """In the form of `normal_pci_id`; None where ggml reports none."""
     free_bytes: int | None = None
-    """None for the CPU, for which ggml has no figure."""
+    """None for the CPU, and where its driver does not report it: ggml then has the total in its place."""
     total_bytes: int | None = None
+    held_bytes: int = 0
+    """What the open models of this process have there."""
 
     @property
     def is_gpu(self) -> bool:
         """Whether layers can be offloaded to it."""
         return self.kind in {"gpu", "integrated"}
+
+    @property
+    def is_software(self) -> bool:
+        """Whether it is a program on the processor that takes the place of a GPU, which ggml does not say."""
+        return self.is_gpu and any(name in self.description.lower() for name in _SOFTWARE)
+
+    @property
+    def usable_bytes(self) -> int:
+        """The free memory; without a figure, what the models of this process leave of it."""
+        return max(0, (self.total_bytes or 0) - self.held_bytes) if self.free_bytes is None else self.free_bytes
 
 
 @dataclass(frozen=True, slots=True)

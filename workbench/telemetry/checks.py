@@ -18,13 +18,21 @@ TAKEN_BYTES = GIB // 2
 SHORT_SHARE = 0.10
 """The share of memory below which it is reported."""
 SPILL_BYTES = GIB // 4
+LEFT_SHARE = 0.01
+"""The share of the weights on GPUs from which those left on the host are reported."""
 FULL_SHARE = 0.95
 SWAP_BYTES = 64 * MIB
 
 
 def fewer_layers(info: EngineInfo | None, asked: int | None) -> Iterator[Alarm]:
-    """Fewer layers on the GPU than `asked` for, as `LoadSettings.num_gpu`; -1 (as many as fit) is never too few."""
-    if info is None or asked is None or asked <= 0 or info.gpu_layers is None:
+    """Fewer layers on the GPU than `asked` for, as `LoadSettings.num_gpu`; -1 (as many as fit) is never too few.
+
+    Also weights of such layers that llama.cpp has left on the host: it counts their layers as on the GPU.
+    """
+    if info is None or info.gpu_layers is None:
+        return
+    yield from _left_on_host(info)
+    if asked is None or asked <= 0:
         return
     # The output counts as one more layer.
     wanted = asked if info.layers is None else min(asked, info.layers + 1)
@@ -40,6 +48,24 @@ def fewer_layers(info: EngineInfo | None, asked: int | None) -> Iterator[Alarm]:
         "smaller quantization leaves room for more layers.",
         info.model.ref,
     )
+
+
+def _left_on_host(info: EngineInfo) -> Iterator[Alarm]:
+    """Weights that were to be on GPUs and are not."""
+    on_gpus = [
+        sum(each.size_bytes for each in use.buffers if each.purpose == "weights" and each.device != "CPU")
+        for use in (info.estimate, info.memory)
+        if use is not None and use.buffers
+    ]
+    if len(on_gpus) == 2 and on_gpus[0] - on_gpus[1] > LEFT_SHARE * on_gpus[0]:
+        yield Alarm(
+            "left-on-host",
+            "warning",
+            f"{size_text(on_gpus[0] - on_gpus[1])} of the weights of the layers on the GPU are in the memory of the "
+            "host: the GPU takes no tensor of their size or type.",
+            "Another quantization may have tensors that it takes.",
+            info.model.ref,
+        )
 
 
 def throttled(samples: Sequence[TelemetrySample]) -> Iterator[Alarm]:

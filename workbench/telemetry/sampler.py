@@ -80,7 +80,8 @@ class TelemetrySampler(Telemetry):
     """Reads all meters about once a second, in a daemon thread, and keeps the latest samples.
 
     A source that fails is retried after increasing delays; its failure and its return are each reported once. The
-    interval is at least half a second; the clock is the one that stamps the events of an answer.
+    interval is at least half a second; the clock is the one that stamps the events of an answer. `devices` are those of
+    llama.cpp at the time of its last call: where this program uses GPUs, those that no source reads have its figures.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class TelemetrySampler(Telemetry):
         history: int = HISTORY,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
         wait: Wait = threading.Event.wait,
+        devices: Callable[[], Sequence[ComputeDevice]] = tuple,
     ) -> None:
         self._open: OpenMeters | None = None
         self._host = host
@@ -108,12 +110,13 @@ class TelemetrySampler(Telemetry):
         self._wake = threading.Event()
         self._asked: list[_Asked] = []
         self._thread: threading.Thread | None = None
+        self._devices = devices
         self.gpus_in_use = True
 
     @classmethod
-    def late(cls, open_meters: OpenMeters) -> TelemetrySampler:
+    def late(cls, open_meters: OpenMeters, devices: Callable[[], Sequence[ComputeDevice]] = tuple) -> TelemetrySampler:
         """A sampler that opens its meters, and imports what they need, in its own thread."""
-        sampler = cls(None, ())
+        sampler = cls(None, (), devices=devices)
         sampler._open = open_meters
         return sampler
 
@@ -194,6 +197,10 @@ class TelemetrySampler(Telemetry):
         gpus: list[GpuSample] = []
         for watched in self._watched:
             gpus += self._read(watched)
+        if self.gpus_in_use and (devices := self._devices()):
+            from workbench.telemetry.other_devices import other_devices
+
+            gpus += other_devices(devices, [sample.gpu for sample in gpus])
         states = tuple(watched.state for watched in self._watched if watched.state is not None)
         host = self._read_host()
         # Stamped last, so that no figure is older than its stamp says, even where a driver blocked.
@@ -279,12 +286,12 @@ class TelemetrySampler(Telemetry):
             self._events.append(TelemetryEvent(self._event_count, self._clock_ns(), kind, text))
 
 
-def system_sampler(metal: Callable[[], ComputeDevice | None] = lambda: None, *, gpus: bool = True) -> TelemetrySampler:
+def system_sampler(devices: Callable[[], Sequence[ComputeDevice]] = tuple, *, gpus: bool = True) -> TelemetrySampler:
     """A sampler of this machine with all sources, not started. No driver is touched or imported before its thread runs.
 
     Without `gpus` no GPU is ever read.
 
-    `metal` is as for `AppleSource`; it is called in the thread of the sampler, and must not call llama.cpp.
+    `devices` are those of llama.cpp; it is called in the thread of the sampler, and must not call llama.cpp there.
     """
 
     def open_meters() -> tuple[HostMonitor, Sequence[GpuSource]]:
@@ -292,6 +299,9 @@ def system_sampler(metal: Callable[[], ComputeDevice | None] = lambda: None, *, 
 
         def in_use() -> bool:
             return sampler.gpus_in_use
+
+        def metal() -> ComputeDevice | None:
+            return next((device for device in devices() if device.backend.lower() in {"metal", "mtl"}), None)
 
         if not gpus:
             return host.PsutilHostMonitor(), []
@@ -303,5 +313,5 @@ def system_sampler(metal: Callable[[], ComputeDevice | None] = lambda: None, *, 
             apple.AppleSource(metal=metal),
         ]
 
-    sampler = TelemetrySampler.late(open_meters)
+    sampler = TelemetrySampler.late(open_meters, devices if gpus else tuple)
     return sampler

@@ -175,4 +175,12 @@ def test_a_backend_without_a_device_is_named() -> None:
     assert (alarm.id, alarm.subject) == ("backend-idle", "Vulkan")
     assert "vulkaninfo" in alarm.hint
     assert find(replace(SOUND, backends=("CPU", "Vulkan"), devices=(CPU, ComputeDevice("Vulkan0", "gpu")))) == []
+
+
+def test_software_in_the_place_of_a_gpu_is_a_finding():
+    device = ComputeDevice("Vulkan0", "gpu", "llvmpipe (LLVM 15.0.6, 256 bits)", "Vulkan")
+    (alarm,) = find(replace(SOUND, backends=("CPU", "Vulkan"), devices=(CPU, device)))
+    assert (alarm.id, alarm.subject) == ("software-device", "Vulkan0")
+    assert "is no GPU but software" in alarm.text
+    assert "GGML_VK_VISIBLE_DEVICES" in alarm.hint
     assert find(replace(SOUND, backends=("CPU",))) == []

@@ -14,6 +14,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.core.telemetry import THROTTLE_WORDS, ComputeDevice, GpuInfo, GpuSample, Situation
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.chat.stats_panel import panel_lines, strip_lines
+from workbench.ui.machine.dialog import page_lines
 from workbench.ui.machine.lines import amounts, gpu_parts, machine_line, model_share
 from workbench.ui.workspace.machine_watch import GpuView, MachineView, MachineWatch
 from workbench.ui.workspace.readings import StatsReadings
@@ -207,3 +208,30 @@ def test_gpus_are_read_rarely_until_a_model_is_on_one() -> None:
     ):
         watch.look(Situation(found), changing=changing)
         assert meters.gpus_in_use is used
+
+
+def software(**figures: object) -> GpuSample:
+    info = GpuInfo("Vulkan0", "ggml", 1, "llvmpipe (LLVM 15.0.6, 256 bits)", unified=True, software=True)
+    return GpuSample(info, memory_total=2 * GIB, memory_own=GIB // 4, **figures)  # type: ignore[arg-type]
+
+
+def test_a_software_device_is_never_shown_as_a_gpu() -> None:
+    machine = view(software())
+    assert "software, no GPU" in "\n".join(panel(machine))
+    assert "".join(text for text, _ in gpu_parts(machine)[0]) == "software device 2.0 GiB"
+    page = "\n".join(line.plain for line in page_lines(machine, None, 70))
+    assert "Vulkan0  llvmpipe (LLVM 15.0.6, 256 bits)  ·  software, no GPU" in page
+
+
+def test_a_device_of_llama_cpp_has_its_own_share_of_the_model() -> None:
+    memory = MemoryUse(9 * GIB, GIB, GIB, "CUDA0", (("CPU", GIB), ("CUDA0", 3 * GIB), ("Vulkan0", 7 * GIB)))
+    assert model_share(memory, software(), view(card(0), software())) == 7 * GIB
+    assert "Vulkan0 llvmpipe" in "\n".join(panel(view(card(0), software())))
+
+
+@pytest.mark.parametrize(("backend", "where"), [("Vulkan0", "Vulkan0"), ("Vulkan0, Vulkan1", "2 devices")])
+def test_the_layers_on_gpus_are_counted_with_the_output(backend: str, where: str) -> None:
+    info = EngineInfo(ModelEntry("m", "m", quant="Q4_K_M", bits_per_weight=4.8), LoadSettings(), backend, 1.0,
+                      layers=30, gpu_layers=31)  # fmt: skip
+    lines = [line.plain for line in panel_lines(StatsReadings(info=info), WIDTH, 60)]
+    assert lines[1:3] == ["Q4_K_M  4.80 bpw", f"31 of 31 layers on {where}"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Final, Literal
 
 import psutil
 from llama_cpp._ggml import libggml
@@ -47,6 +48,10 @@ for _name, _result, _arguments in (
     _function.restype, _function.argtypes = _result, _arguments
 
 
+held: Final = Counter[str]()
+"""The bytes of the open models by the name of the device; changed in the runtime's thread."""
+
+
 def list_devices() -> Iterator[ComputeDevice]:
     """Every device, in ggml's order.
 
@@ -64,9 +69,10 @@ def list_devices() -> Iterator[ComputeDevice]:
             description=_words(props.description),
             backend=_words(libggml.ggml_backend_reg_name(libggml.ggml_backend_dev_backend_reg(device))),
             pci_id=normal_pci_id(_words(props.device_id)),
-            # For a processor ggml reports the total as the free memory.
-            free_bytes=props.memory_free if has_memory else None,
+            # For a processor, and a driver that reports no free memory, ggml gives the total.
+            free_bytes=props.memory_free if has_memory and props.memory_free < props.memory_total else None,
             total_bytes=props.memory_total or None,
+            held_bytes=held[_words(props.name)],
         )
 
 
@@ -129,6 +135,8 @@ def repacked_types(system_info: str) -> frozenset[str]:
 def look_at_machine() -> Machine:
     """The hardware, with its free memory."""
     memory = psutil.virtual_memory()
-    gpus = tuple(Gpu(device.name, device.free_bytes or 0) for device in offload_devices(list_devices()))
+    gpus = tuple(
+        Gpu(device.name, device.usable_bytes, device.is_software) for device in offload_devices(list_devices())
+    )
     info = api.llama_print_system_info().decode("utf-8", "replace")
     return Machine(physical_cores(), memory.total, memory.available, gpus, repacked_types(info))

@@ -19,6 +19,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.engine.llama import native
 from workbench.engine.llama.checkpoints import CheckpointPool, Checkpoints
 from workbench.engine.llama.context_memory import ContextMemory
+from workbench.engine.llama.devices import held
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.pace import first_pace
 from workbench.engine.llama.slot import Aborted, Part, Slot
@@ -59,6 +60,7 @@ class Model:
         self._model: Pointer = None
         self._ctx: Pointer = None
         self._batch: native.TokenBatch | None = None
+        self._held: Mapping[str, int] = {}
         self._checkpoints = [Checkpoints(checkpoints) for _ in range(settings.num_parallel)]
         try:
             with native.log.collect() as lines:
@@ -77,6 +79,8 @@ class Model:
                 if loaded is not None:
                     apply_adapter(self._ctx, loaded)
             self.memory_use = memory_use([text for _, text in lines])
+            self._held = self.memory_use.on_gpus if self.memory_use else {}
+            held.update(self._held)
             self.n_ctx: int = api.llama_n_ctx_seq(self._ctx)
             """Tokens that one slot can hold."""
             self.n_batch: int = api.llama_n_batch(self._ctx)
@@ -232,6 +236,7 @@ class Model:
         if self._model:
             api.llama_model_free(self._model)
             self._model = None
+            held.subtract(self._held)
 
 
 def offloaded_layers(lines: Sequence[str]) -> int | None:

@@ -31,6 +31,8 @@ class Gpu:
 
     name: str
     free_bytes: int
+    software: bool = False
+    """Whether it is a program on the processor that takes the place of a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,13 @@ def _overfull(fit: Fit, most: int) -> Iterator[str]:
             )
 
 
+def _software(gpus: Sequence[Gpu]) -> Iterator[str]:
+    """Devices that only look like GPUs."""
+    for gpu in gpus:
+        if gpu.software:
+            yield f"{gpu.name} is no GPU but software on the processor: num_gpu=0 is much faster."
+
+
 def make_plan(
     headers: Sequence[Header],
     asked: LoadSettings,
@@ -180,6 +189,7 @@ def make_plan(
         free = size_text(machine.available_bytes)
         warnings.append(f"About {size_text(host)} of memory are needed and {free} are free: it will be slow.")
     backend = ", ".join(gpu.name for gpu in gpus) if layers else "CPU"
+    warnings += _software(gpus[:layers])
     # What the load takes is compared with the estimate itself.
     model.correction = {}
     shares = list(model.price(replace(question, gpu_layers=layers), room).shares)

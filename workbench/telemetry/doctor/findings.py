@@ -123,6 +123,7 @@ def find(facts: Facts) -> list[Alarm]:
           for state in facts.sources if state.status == "down"),
         *_undriven(facts),
         *_idle_backends(facts),
+        *_software_devices(facts.devices or ()),
         *unused_gpus(
             [sample.gpu for sample in facts.gpus],
             # After a crash the list is incomplete.
@@ -165,6 +166,19 @@ def _idle_backends(facts: Facts) -> Iterator[Alarm]:
         if (check := _GPU_BACKENDS.get(backend)) is not None:
             text = f"This build of llama.cpp has the backend {backend}, which finds no device: the CPU computes."
             yield Alarm("backend-idle", "warning", text, check, backend)
+
+
+def _software_devices(devices: Sequence[ComputeDevice]) -> Iterator[Alarm]:
+    for device in devices:
+        if device.is_software:
+            yield Alarm(
+                "software-device",
+                "warning",
+                f"{device.name} ({device.description}) is no GPU but software on the processor, much slower than "
+                "llama.cpp's own code for it.",
+                "Type: unset GGML_VK_VISIBLE_DEVICES (or set num_gpu to 0)",
+                device.name,
+            )
 
 
 def _undriven(facts: Facts) -> Iterator[Alarm]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from workbench.core.telemetry import Alarm, ComputeDevice, GpuInfo, SourceName
 from workbench.telemetry.doctor.install import advice_for, why_too_old
 
-_BACKENDS: dict[SourceName, frozenset[str]] = {
+_BACKENDS: Mapping[SourceName, frozenset[str]] = {
     "nvml": frozenset({"cuda", "vulkan", "opencl"}),
     "amdgpu": frozenset({"rocm", "hip", "vulkan", "opencl"}),
     "apple": frozenset({"metal", "mtl", "vulkan"}),
@@ -34,7 +34,7 @@ def match_devices(devices: Sequence[ComputeDevice], gpus: Sequence[GpuInfo]) -> 
 
     Where ggml reports no address, a unique name of a GPU decides, and else a single candidate.
     """
-    gpus = [gpu for gpu in gpus if gpu.partition != "part"]
+    gpus = [gpu for gpu in gpus if gpu.partition != "part" and gpu.source != "ggml"]
     by_address = {gpu.pci_id: gpu for gpu in gpus if gpu.pci_id is not None}
     found: dict[str, GpuInfo] = {}
     unknown = []
@@ -58,7 +58,8 @@ def match_devices(devices: Sequence[ComputeDevice], gpus: Sequence[GpuInfo]) -> 
 
 
 def _may_drive(device: ComputeDevice, gpu: GpuInfo) -> bool:
-    return (device.backend or device.name.rstrip("0123456789")).lower() in _BACKENDS[gpu.source]
+    backend = (device.backend or device.name.rstrip("0123456789")).lower()
+    return gpu.source != "ggml" and backend in _BACKENDS[gpu.source]
 
 
 def _same_name(one: str, other: str) -> bool:
@@ -84,9 +85,9 @@ def unused_gpus(
     backends = {device.backend.lower() for device in devices if device.is_gpu}
     for gpu in gpus:
         # MIG devices have no address of their own to be matched by.
-        if gpu.key in used or gpu.partition == "part":
+        if gpu.key in used or gpu.partition == "part" or gpu.source == "ggml":
             continue
-        yield _too_old(gpu, archs) or _hidden(gpu, environment) or _unused(gpu, backends, cuda)
+        yield _too_old(gpu, archs) or _hidden(gpu, gpu.source, environment) or _unused(gpu, gpu.source, backends, cuda)
 
 
 def _too_old(gpu: GpuInfo, archs: Sequence[int]) -> Alarm | None:
@@ -109,8 +110,8 @@ def _too_old(gpu: GpuInfo, archs: Sequence[int]) -> Alarm | None:
     return None
 
 
-def _hidden(gpu: GpuInfo, environment: Mapping[str, str]) -> Alarm | None:
-    for name in _HIDING[gpu.source]:
+def _hidden(gpu: GpuInfo, source: SourceName, environment: Mapping[str, str]) -> Alarm | None:
+    for name in _HIDING[source]:
         if name in environment:
             return Alarm(
                 "gpu-hidden",
@@ -122,9 +123,9 @@ def _hidden(gpu: GpuInfo, environment: Mapping[str, str]) -> Alarm | None:
     return None
 
 
-def _unused(gpu: GpuInfo, backends: set[str], cuda: str) -> Alarm:
+def _unused(gpu: GpuInfo, source: SourceName, backends: set[str], cuda: str) -> Alarm:
     text, hint = f"This build of llama.cpp cannot use {gpu_name(gpu)}.", advice_for(gpu, cuda).text
-    if backends & {"nvml": {"cuda"}, "amdgpu": {"rocm", "hip"}, "apple": {"metal", "mtl"}}[gpu.source]:
+    if backends & {"nvml": {"cuda"}, "amdgpu": {"rocm", "hip"}, "apple": {"metal", "mtl"}}[source]:
         text = f"llama.cpp does not list {gpu_name(gpu)}, although this build has the backend for it."
         hint = "Read the log of llama.cpp (F12 in the program). Often the driver is older than the build."
     return Alarm("gpu-unused", "warning", text, hint, gpu.key)

@@ -61,6 +61,7 @@ def advice_for(gpu: GpuInfo, cuda: str = "", *, platform: str = sys.platform, ch
 
     `cuda` is the CUDA version that the driver supports; a prebuilt wheel is offered where this runs from a checkout.
     """
+    assert gpu.source != "ggml", "a device of llama.cpp needs no other build"
     backend, flags, needs = _NATIVE[gpu.source]
     wanted = f"{BINDING}=={installed_version(BINDING) or '0.3.36'}"
     if platform == "win32":

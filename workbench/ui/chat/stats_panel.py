@@ -27,7 +27,7 @@ from workbench.ui.kit.gauges import (
     level,
 )
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import SHORT_NAME, paragraph, short_label, styled
+from workbench.ui.kit.text import SHORT_NAME, cut, paragraph, short_label, styled
 from workbench.ui.machine.lines import age_text, alarms_text, gpu_lines, gpu_parts, host_lines, host_parts
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.workspace.machine_watch import MachineView
@@ -50,13 +50,21 @@ def _model_lines(readings: StatsReadings, width: int) -> list[Content]:
         name = f"loading {clean_line(readings.loading)}" if readings.loading else "no model"
         return [styled((name[:width], "gauge--model")), Content("")]
     model = info.model
-    facts = [clean_line(part) for part in (model.quant or "", info.where) if part]
+    backend = clean_line(info.where)
+    facts = [clean_line(model.quant)] if model.quant else []
     if model.bits_per_weight is not None:
-        facts.insert(1 if model.quant else 0, f"{model.bits_per_weight:.2f} bpw")
+        facts.append(f"{model.bits_per_weight:.2f} bpw")
+    rows = [facts]
     if info.gpu_layers:
-        facts.append(f"{info.gpu_layers} of {fmt.count(info.layers and info.layers + 1)} layers on the GPU")
-    second = "  ".join(facts)[:width]
-    return [styled((clean_line(model.name)[:width], "gauge--model")), styled((second, "gauge--label"))]
+        count = info.backend.count(",") + 1
+        where = backend if count == 1 else f"{count} devices"
+        rows.append([f"{info.gpu_layers} of {fmt.count(info.layers and info.layers + 1)} layers on {where}"])
+    else:
+        facts.append(backend)
+    return [
+        styled((clean_line(model.name)[:width], "gauge--model")),
+        *(styled((cut("  ".join(row), width), "gauge--label")) for row in rows),
+    ]
 
 
 def _speed_lines(readings: StatsReadings, width: int) -> list[Content]:

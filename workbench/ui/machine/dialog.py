@@ -18,7 +18,7 @@ from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import GAUGE_STYLES, bar, level, sparkline
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, paragraph, styled
-from workbench.ui.machine.lines import age_text, amounts, memory_bar, model_share, state_text
+from workbench.ui.machine.lines import SOFTWARE, age_text, amounts, gpu_number, memory_bar, model_share, state_text
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.workspace.machine_watch import SOURCES, GpuView, MachineView, MachineWatch
 
@@ -105,7 +105,9 @@ def _gpu(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, width: in
     if info.capability is not None:
         facts.append("compute capability {}.{}".format(*info.capability))
     facts += [info.pci_id] if info.pci_id else []
-    lines = [_heading(f"GPU {info.index}  " + "  ·  ".join(map(clean_line, facts)), width)]
+    facts += [SOFTWARE] if info.software else []
+    number = gpu_number(info) if info.source == "ggml" else f"GPU {info.index}"
+    lines = [_heading(f"{number}  " + "  ·  ".join(map(clean_line, facts)), width)]
     room = max(10, width - LABEL_COLUMNS - 4 - 8)
     if gpu.fill is not None:
         lines.append(_row("memory", "") + memory_bar(gpu, room) + _share(100 * gpu.fill))

@@ -30,6 +30,9 @@ SHORT_THROTTLE: dict[Throttle, str] = {
 }
 """Why a GPU is throttled, for the panel. An idle GPU is not throttled."""
 
+SOFTWARE = "software, no GPU"
+"""What is said of a device that is a program on the processor."""
+
 _MAKERS = ("NVIDIA ", "GeForce ", "AMD ", "Advanced Micro Devices ")
 
 
@@ -39,6 +42,11 @@ def gpu_name(gpu: GpuInfo) -> str:
     for maker in _MAKERS:
         name = name.removeprefix(maker)
     return name
+
+
+def gpu_number(gpu: GpuInfo) -> str:
+    """What tells a GPU from the others: its driver's number, or llama.cpp's name of it."""
+    return gpu.key if gpu.source == "ggml" else str(gpu.index)
 
 
 def amounts(used: int | None, total: int | None) -> str:
@@ -53,6 +61,8 @@ def model_share(memory: MemoryUse | None, gpu: GpuSample, machine: MachineView) 
     if memory is None or not memory.by_device:
         return None
     held = memory.on_gpus
+    if gpu.gpu.source == "ggml":
+        return held.get(gpu.gpu.key)
     cards = [each.sample.gpu for each in machine.gpus if each.sample.gpu.partition != "part"]
     if not held or len(cards) == 1:
         return sum(held.values())
@@ -100,8 +110,10 @@ def gpu_lines(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, widt
     amount = amounts(sample.memory_used, sample.memory_total)
     name = gpu_name(sample.gpu)
     if several and sample.gpu.partition != "part":
-        name = f"{sample.gpu.index} {name}"
+        name = f"{gpu_number(sample.gpu)} {name}"
     lines = [Ranked(1, heading_row(cut(name, width - len(amount) - 1), width, amount, "gauge--value"))]
+    if sample.gpu.software:
+        lines.append(Ranked(1, styled((SOFTWARE[:width], "gauge--warn"))))
     if gpu.fill is not None:
         lines.append(Ranked(2, memory_bar(gpu, width)))
         lines.append(Ranked(6 if several else 3, _graph_line("vram", gpu.filled, fmt.percent(100 * gpu.fill), width)))
@@ -170,6 +182,8 @@ def gpu_parts(machine: MachineView) -> list[Part]:
     fullest = max(fills, default=None)
     style = level(fullest) if fullest is not None and level(fullest) != "gauge--bar" else value
     title = "vram " if len(cards) == 1 else f"{len(cards)} GPUs "
+    if any(gpu.sample.gpu.software for gpu in cards):
+        title = "software device " if len(cards) == 1 else f"{len(cards)} devices "
     parts: list[Part] = [((title, label), (amounts(used, total), style))]
     busy = max((gpu.sample.gpu_percent for gpu in cards if gpu.sample.gpu_percent is not None), default=None)
     if busy is not None:

@@ -84,7 +84,7 @@ def _device_lines(shares: Sequence[Share], width: int) -> list[Content]:
     for share in shares:
         usable = max(0, usable_bytes(share.device))
         part = share.total_bytes / usable if usable else 1.0
-        free = f" of {fmt.size(usable)} free"
+        free = f" of {fmt.size(usable)} {'usable' if share.device.reserve_bytes else 'free'}"
         track = bar(min(1.0, part), max(4, min(width, 46) - 6 - len(free))).plain
         full = track.rstrip("─")
         lines += [
