@@ -85,29 +85,65 @@ class GraphWidths:
     """Values that are alive in the whole graph."""
     logits: int
     """The values alive at the end: the logits, and what is before them in the memory."""
+    last: int
+    """The logits alone, and what they are computed from."""
     masks_stay: bool
     """Whether the masks are before the logits too, which do not fit into their place."""
 
     def bytes(self, settings: CacheSettings, *, output: bool = True) -> int:
-        """Bytes of the compute buffer for batches of `ubatch` tokens.
+        """Bytes of the compute buffer for batches of `ubatch` tokens, where the processor computes.
 
-        Without `output`, of a device that computes layers, but not the logits.
+        Without `output`, where it computes layers, but not the logits.
         """
         if not self.embedding:
             return 0
         tokens = min(settings.ubatch, settings.cells)
-        layers = max((self._alive(part, settings, tokens) for part in self.parts), default=0) + self.streams
-        logits = self.logits if output else 0
-        if output and self.masks_stay:
-            logits += self._masks(settings, tokens)[0] // (2 if settings.flash_attention else 1)
-        return _F32 * (tokens * max(layers, logits) + self.vocab)
+        logits = self._with_logits(settings, tokens) if output else 0
+        return _F32 * (tokens * max(self._layers(settings, tokens), logits) + self.vocab)
 
-    def host_bytes(self, settings: CacheSettings) -> int:
-        """Bytes on the host with all layers on GPUs: embeddings, masks and logits."""
+    def device_bytes(
+        self, settings: CacheSettings, *, layers: bool, output: bool, copies: int = 1, weights: int = 0, cache: int = 0
+    ) -> int:
+        """Bytes on a GPU that computes layers or the logits, of which the host has another copy.
+
+        `copies` are those of its inputs. For layers on the host it has copies of a tensor of `weights` bytes, and of
+        the `cache` of a layer.
+        """
         tokens = min(settings.ubatch, settings.cells)
+        masks, more = self._inputs(settings, tokens), copies - 1
+        needed, behind = 0, 0
+        if layers:
+            needed = _F32 * tokens * (self._layers(settings, tokens) + more * (masks + self.embedding)) + weights
+            behind = copies * (masks + self._places(settings)) if more else 0
+        if output:
+            logits = (self._with_logits(settings, tokens) if layers else self.last) + more * self.embedding + behind
+            needed = max(needed, _F32 * tokens * logits)
+        return max(needed, _F32 * tokens * (masks + 3 * self.embedding) + cache) if cache else needed
+
+    def host_bytes(self, settings: CacheSettings, copies: int = 1) -> int:
+        """Bytes on the host where GPUs compute: embeddings, masks and places in the cache, and the logits."""
+        tokens = min(settings.ubatch, settings.cells)
+        inputs = self._inputs(settings, tokens) + self._places(settings)
+        return _F32 * (tokens * (copies * inputs + (copies + 1) * self.embedding) + self.vocab)
+
+    def _layers(self, settings: CacheSettings, tokens: int) -> int:
+        """Values per token in the widest layer."""
+        return max((self._alive(part, settings, tokens) for part in self.parts), default=0) + self.streams
+
+    def _with_logits(self, settings: CacheSettings, tokens: int) -> int:
+        """Values per token at the end of the graph."""
+        stay = self._masks(settings, tokens)[0] // (2 if settings.flash_attention else 1) if self.masks_stay else 0
+        return self.logits + stay
+
+    def _inputs(self, settings: CacheSettings, tokens: int) -> int:
+        """Values of the masks for each token."""
         full, window = self._masks(settings, tokens)
         masks = full * any(part.full for part in self.parts) + window * any(part.window for part in self.parts)
-        return _F32 * (tokens * (self.embedding + masks) + self.vocab)
+        return masks // 2 if settings.flash_attention and self.flash else masks
+
+    def _places(self, settings: CacheSettings) -> int:
+        """Values for the places of a token in the cache, which holds its values transposed without flash attention."""
+        return 0 if settings.flash_attention and self.flash else 2 * self.value
 
     def _masks(self, settings: CacheSettings, tokens: int) -> tuple[int, int]:
         """The cells of the whole context, and of a sliding window."""
@@ -210,6 +246,7 @@ def graph_widths(metadata: Mapping[str, Value], tensors: Iterable[TensorInfo] = 
         + (hyper if apart else hyper * 5 // 2)
         + 2 * count * number("embedding_length_per_layer_input"),
         logits=_OUTPUTS.get(architecture, 1) * vocab + before * embedding,
+        last=_OUTPUTS.get(architecture, 1) * vocab + embedding,
         masks_stay=architecture in _MASKS_STAY,
     )
 

@@ -6,6 +6,7 @@ than the time between two key presses.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +20,16 @@ from workbench.gguf.header import Header
 from workbench.gguf.layers import layer_count
 from workbench.gguf.memory import CELL_PADDING, CacheSettings, cache_bytes_by_layer, state_bytes_by_layer
 from workbench.gguf.model import get_int, get_text
-from workbench.gguf.placement import ALL_LAYERS, LayerBytes, bytes_by_layer, devices_of_layers
+from workbench.gguf.placement import (
+    ALL_LAYERS,
+    LayerBytes,
+    bytes_by_layer,
+    devices_of_layers,
+    is_expert,
+    split_override,
+)
 from workbench.gguf.shares import Fit, Room, Share
-from workbench.gguf.weights import host_weights_bytes, place_tensors
+from workbench.gguf.weights import INPUT, PlacedTensor, host_weights_bytes, mapped_extent, place_tensors
 
 ALL_THAT_FIT = -1
 """The value of `gpu_layers` for as many as fit."""
@@ -29,6 +37,8 @@ DEFAULT_CONTEXT = 8192
 """The default context length, limited by the context that the model was trained for."""
 OFFLOAD_TOKENS = 32
 """From this size of a batch on, llama.cpp copies weights of the host to a GPU to multiply by them there."""
+BATCHES_AT_ONCE = 4
+"""Batches that llama.cpp computes at the same time on several GPUs, each with inputs of its own."""
 LONGEST_CONTEXT = 2**20
 """The longest context considered where the file does not state the trained one."""
 
@@ -138,6 +148,22 @@ class FitModel:
         )
         return replace(self._fit(question, room, caches, layers), refusal=refusal)
 
+    def mapped_bytes(self, question: FitQuestion, room: Room, layers: int) -> int:
+        """The weights on the host as llama.cpp counts them, where it maps the file: with what lies between them."""
+        room = _used(question, room)
+        own = self._own(question, room, layers)
+        rules = [(re.compile(pattern), device) for pattern, device in map(split_override, question.overrides)]
+        gpus = {gpu.name for gpu in room.gpus}
+
+        def on_host(tensor: PlacedTensor) -> bool:
+            device = next((device for pattern, device in rules if pattern.search(tensor.name)), None)
+            if device is not None:
+                return device not in gpus
+            experts = question.cpu_experts == ALL_LAYERS or tensor.layer < question.cpu_experts
+            return tensor.layer == INPUT or not own[tensor.layer] or (experts and is_expert(tensor.name))
+
+        return mapped_extent(filter(on_host, self.tensors))
+
     def full_window_bytes(self, question: FitQuestion) -> int:
         """The price of `full_window`: the bytes that it adds to the caches; 0 where no layer has a window."""
         full, window = (sum(self._caches(replace(question, full_window=each))) for each in (True, False))
@@ -193,24 +219,44 @@ class FitModel:
             return self._corrected(
                 [Share(room.host, weights, sum(caches), inner, question.sequences * sum(self._states))], 0
             )
-        shares = question.split or [max(0, gpu.free_bytes) for gpu in room.gpus]
-        own = devices_of_layers(self._layers, layers, [*shares, *[0] * len(room.gpus)][: len(room.gpus)])
+        own = self._own(question, room, layers)
         placed = self._place(question, room, own)
+        # Several GPUs work on different batches at the same time, where they have all layers as they come.
+        whole = layers > self._layers and question.kv_on_gpus and not (question.overrides or question.cpu_experts)
+        copies = BATCHES_AT_ONCE if whole and len(room.gpus) > 1 else 1
         found = []
         for index, device in enumerate((room.host, *room.gpus)):
             here = [index == (own[layer] if question.kv_on_gpus else 0) for layer in range(self._layers)]
             kept, states = sum(compress(caches, here)), question.sequences * sum(compress(self._states, here))
             if not index:
-                # With weights on the host, parts of the graph are computed there too; otherwise only its inputs.
+                # Small batches are computed there too, by weights that are there; otherwise it has only the inputs.
                 widths = self._widths
-                inner = widths.bytes(settings, output=False) if placed.computed else widths.host_bytes(settings)
+                inner = (
+                    widths.bytes(settings, output=False)
+                    if placed.computed and settings.ubatch < OFFLOAD_TOKENS
+                    else widths.host_bytes(settings, copies)
+                )
                 found.append(Share(device, placed.bytes[0], kept, inner, states))
-            elif index in own or placed.bytes[index]:
-                needed = self._widths.bytes(settings, output=index == own[-1]) if index in own else 0
-                # The first GPU multiplies by the weights of the host, one tensor after the other.
-                needed += placed.computed if index == 1 and settings.ubatch >= OFFLOAD_TOKENS else 0
-                found.append(Share(device, placed.bytes[index], kept, needed, states))
+                continue
+            # The first GPU computes large batches of the host's layers too.
+            helps = index == 1 and placed.computed > 0 and settings.ubatch >= OFFLOAD_TOKENS
+            if helps or index in own or placed.bytes[index]:
+                far = caches if not question.kv_on_gpus else caches[: own.count(0)] if helps else ()
+                needed = self._widths.device_bytes(
+                    settings,
+                    layers=helps or index in own[:-1],
+                    output=index == own[-1],
+                    copies=copies,
+                    weights=placed.computed * helps,
+                    cache=max(far, default=0),
+                )
+                found.append(Share(device, placed.bytes[index], kept, needed if index in own or helps else 0, states))
         return self._corrected(found, layers)
+
+    def _own(self, question: FitQuestion, room: Room, layers: int) -> list[int]:
+        """The device of each layer and of the output: 0 is the host."""
+        shares = question.split or [max(0, gpu.free_bytes) for gpu in room.gpus]
+        return devices_of_layers(self._layers, layers, [*shares, *[0] * len(room.gpus)][: len(room.gpus)])
 
     def _corrected(self, shares: Iterable[Share], layers: int) -> Fit:
         return Fit(tuple(share.corrected(self.correction) for share in shares), layers)

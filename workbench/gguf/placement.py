@@ -28,10 +28,11 @@ def override_rules(load: LoadSettings) -> tuple[tuple[str, str], ...]:
     """The patterns for llama.cpp with the device of each; the first match counts, so those of the user come first."""
     layers = range(max(0, load.num_cpu_moe))
     experts = [_EXPERTS] if load.num_cpu_moe == ALL_LAYERS else [rf"blk\.{layer}{_EXPERTS}" for layer in layers]
-    return (*map(_split, load.override_tensor), *((pattern, HOST) for pattern in experts))
+    return (*map(split_override, load.override_tensor), *((pattern, HOST) for pattern in experts))
 
 
-def _split(override: str) -> tuple[str, str]:
+def split_override(override: str) -> tuple[str, str]:
+    """The pattern and the device of an override."""
     pattern, _, device = override.partition("=")
     return pattern, device
 
@@ -39,7 +40,9 @@ def _split(override: str) -> tuple[str, str]:
 def idle_overrides(overrides: Iterable[str], tensors: Sequence[PlacedTensor]) -> tuple[str, ...]:
     """The overrides that match no tensor."""
     return tuple(
-        override for override in overrides if not any(re.search(_split(override)[0], tensor.name) for tensor in tensors)
+        override
+        for override in overrides
+        if not any(re.search(split_override(override)[0], tensor.name) for tensor in tensors)
     )
 
 
@@ -59,7 +62,7 @@ def check_devices(load: LoadSettings, devices: Sequence[str]) -> None:
             f"tensor_split has {len(load.tensor_split)} shares for {len(used)} GPU{'s' * (len(used) != 1)}.",
             f"Give one share each for {', '.join(used)}.",
         )
-    for pattern, device in map(_split, load.override_tensor):
+    for pattern, device in map(split_override, load.override_tensor):
         if device not in (HOST, *used):
             raise ParameterError(
                 f"override_tensor: there is no device {device!r} for {pattern!r}.",
@@ -81,17 +84,22 @@ class LayerBytes:
     """The largest tensor."""
 
 
+def is_expert(name: str) -> bool:
+    """Whether a tensor is one of experts, by its name."""
+    return _IS_EXPERTS.search(name) is not None
+
+
 def bytes_by_layer(tensors: Iterable[PlacedTensor], layers: int, overrides: Sequence[str]) -> list[LayerBytes]:
     """The tensors of each layer, of the output after them, and of the input as the last."""
     found = [LayerBytes() for _ in range(layers + 2)]
-    rules = [(re.compile(pattern), device) for pattern, device in map(_split, overrides)]
+    rules = [(re.compile(pattern), device) for pattern, device in map(split_override, overrides)]
     for tensor in tensors:
         layer = found[tensor.layer]
         layer.largest = max(layer.largest, tensor.size_bytes)
         device = next((device for pattern, device in rules if pattern.search(tensor.name)), None)
         if device is not None:
             layer.moved[device] = layer.moved.get(device, 0) + tensor.size_bytes
-        elif _IS_EXPERTS.search(tensor.name):
+        elif is_expert(tensor.name):
             layer.experts += tensor.size_bytes
         else:
             layer.rest += tensor.size_bytes

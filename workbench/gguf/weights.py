@@ -13,6 +13,8 @@ from workbench.gguf.model import get_int, get_text
 _LAYER = re.compile(r"blk\.(\d+)\.")
 _LOOKED_UP = ("token_embd", "per_layer_token_embd", "position_embd", "token_types")
 """Tables of which a token reads one row, by the beginning of their names."""
+_OF_FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm")
+"""Tensors of no layer that are where the first layer is."""
 _ROWS = 8
 """Rows that are interleaved; llama.cpp does not repack a tensor whose rows are not a multiple of it."""
 
@@ -30,6 +32,10 @@ class PlacedTensor:
     layer: int
     """From 0; `INPUT` for the token embeddings, and the number of layers for the output."""
     size_bytes: int
+    part: int = -1
+    """The part of the model in whose file it is; -1 for the adapter, and for the copy of a tied output."""
+    offset: int = 0
+    """Where it is there."""
 
 
 INPUT = -1
@@ -40,19 +46,21 @@ def place_tensors(headers: Sequence[Header], adapter: Header | None = None) -> t
     """The tensors of a model by layer; the matrices of a LoRA adapter belong to the tensors they change."""
     metadata = headers[0].metadata
     count = layer_count(metadata, get_text(metadata, "general.architecture") or "")
-    tensors = [tensor for header in headers for tensor in header.tensors]
+    tensors = [(tensor, part) for part, header in enumerate(headers) for tensor in header.tensors]
     # With a tied output, the device of the output layer gets a copy of the token embeddings.
-    tied = _is_tied(tensors)
+    tied = _is_tied(tensor for tensor, _ in tensors)
     found = []
-    for tensor in (*tensors, *(adapter.tensors if adapter is not None else ())):
+    for tensor, part in (*tensors, *((tensor, -1) for tensor in (adapter.tensors if adapter is not None else ()))):
         match, name, size = _LAYER.match(tensor.name), tensor.name, tensor.size_bytes
+        layer = count
         if match is not None and int(match[1]) < count:
-            found.append(PlacedTensor(name, int(match[1]), size))
+            layer = int(match[1])
         elif name.startswith(_LOOKED_UP):
-            found.append(PlacedTensor(name, INPUT, size))
-            if tied and name == "token_embd.weight":
-                found.append(PlacedTensor(name, count, size))
-        else:
+            layer = INPUT
+        elif name.startswith(_OF_FIRST_LAYER):
+            layer = 0
+        found.append(PlacedTensor(name, layer, size, part, tensor.offset))
+        if layer == INPUT and tied and name == "token_embd.weight":
             found.append(PlacedTensor(name, count, size))
     return tuple(found)
 
@@ -77,6 +85,18 @@ def host_weights_bytes(headers: Sequence[Header], repacked: Container[str], *, m
         # The mapping is kept from the first to the last byte that is still needed.
         total += max(0, end - begin) if mapped else 0
     return total
+
+
+def mapped_extent(tensors: Iterable[PlacedTensor]) -> int:
+    """Bytes of the mapping that is kept for tensors on the host: from the first to the last one in each file."""
+    begin, end, copied = dict[int, int](), dict[int, int](), 0
+    for tensor in tensors:
+        part, last = tensor.part, tensor.offset + tensor.size_bytes
+        if part < 0:
+            copied += tensor.size_bytes
+            continue
+        begin[part], end[part] = min(begin.get(part, last), tensor.offset), max(end.get(part, 0), last)
+    return copied + sum(end[part] - begin[part] for part in begin)
 
 
 def is_repacked(tensor: TensorInfo, repacked: Container[str], *, tied: bool) -> bool:

@@ -13,7 +13,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.core.units import size_text
 from workbench.gguf.check import check_loadable
 from workbench.gguf.compute import NO_FLASH_ATTENTION
-from workbench.gguf.fit import FitModel
+from workbench.gguf.fit import FitModel, FitQuestion
 from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
 from workbench.gguf.model import describe
@@ -190,12 +190,27 @@ def make_plan(
         warnings.append(f"About {size_text(host)} of memory are needed and {free} are free: it will be slow.")
     backend = ", ".join(gpu.name for gpu in gpus) if layers else "CPU"
     warnings += _software(gpus[:layers])
-    # What the load takes is compared with the estimate itself.
-    model.correction = {}
-    shares = list(model.price(replace(question, gpu_layers=layers), room).shares)
-    if not layers:
-        # Not part of the checks above: the pages of the file that were copied can be reclaimed.
-        weights = host_weights_bytes(headers, machine.repacked, mapped=settings.is_mapped) + model.adapter_bytes
-        shares[0] = replace(shares[0], weights_bytes=weights)
-    needed = MemoryUse.of([buffer for share in shares for buffer in share.buffers])
+    needed = _as_counted(model, question, room, layers, headers, machine.repacked)
     return Plan(settings, backend, needed, tuple(warnings))
+
+
+def _as_counted(
+    model: FitModel,
+    question: FitQuestion,
+    room: Room,
+    layers: int,
+    headers: Sequence[Header],
+    repacked: frozenset[str],
+) -> MemoryUse:
+    """The estimate that what a load takes is compared with: not corrected, and mapped files as llama.cpp counts them.
+
+    Not part of the checks of the plan: pages that were copied, to a GPU or repacked, can be reclaimed.
+    """
+    model.correction = {}
+    host, *gpus = model.price(replace(question, gpu_layers=layers), room).shares
+    if not layers:
+        weights = host_weights_bytes(headers, repacked, mapped=question.mapped) + model.adapter_bytes
+        host = replace(host, weights_bytes=weights)
+    elif question.mapped:
+        host = replace(host, weights_bytes=model.mapped_bytes(question, room, layers))
+    return MemoryUse.of([buffer for share in (host, *gpus) for buffer in share.buffers])
