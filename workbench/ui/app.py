@@ -194,7 +194,7 @@ class WorkbenchApp(App[None]):
     def action_command_palette(self) -> None:
         from workbench.ui.palette import Palette
 
-        if not Palette.is_open(self):
+        if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_settings(self) -> None:

@@ -94,6 +94,10 @@ class _ChildRun(BenchRun):
         return found
 
     @override
+    async def use_threads(self, decode: int, prompt: int) -> None:
+        await self._process.call(self._number, "use_threads", decode, prompt)
+
+    @override
     async def close(self) -> None:
         await self._process.call(self._number, "close")
 

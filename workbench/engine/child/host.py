@@ -107,6 +107,10 @@ class ChildEngine(Engine):
         return await self._call("rank", request, choices, cancel)  # type: ignore[no-any-return]
 
     @override
+    async def check_tools(self) -> None:
+        await self._call("check_tools")
+
+    @override
     async def tokens(self, request: Request) -> tuple[int, ...]:
         return await self._call("tokens", request)  # type: ignore[no-any-return]
 

@@ -56,7 +56,8 @@ class _ChildLogits(LogitModels):
     def __init__(self, seats: EngineSeats, process: EngineProcess, found: OpenLogits) -> None:
         self._seats = seats
         self._process = process
-        self._number: int | None = found.number
+        self._number = found.number
+        self._closed = False
         self.models = found.models
 
     @override
@@ -112,6 +113,6 @@ class _ChildLogits(LogitModels):
 
     @override
     async def close(self) -> None:
-        number, self._number = self._number, None
-        if number is not None:
-            await close_in_child(self._seats, self._process, number)
+        if not self._closed:
+            self._closed = True
+            await close_in_child(self._seats, self._process, self._number)

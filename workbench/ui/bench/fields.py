@@ -243,7 +243,7 @@ def form_of(command: Sequence[str]) -> tuple[Kind, list[str], dict[str, str]]:
             models.append(word)
     if "--model" in options:
         options["--server"] = f"{options.get('--server', '')}#{options['--model']}"
-    kind = next((kind for option, kind in _BY_OPTION if option in options), "tests")
+    kind: Kind = next((kind for option, kind in _BY_OPTION if option in options), "tests")
     return kind, models, {each.name: options[each.option] for each in fields_of(kind) if each.option in options}
 
 

@@ -63,7 +63,7 @@ class Background:
         if self._workshop is not None and (job := self._workshop.queue.running) is not None:
             yield job, f"The quantization {job.label}"
         if self._downloads is not None and (pull := self._downloads.queue.running) is not None:
-            yield pull, f"The download of {pull.request.label}"
+            yield pull, f"The download of {pull.label}"
 
     def ask_to_leave(self, leave: Callable[[], None]) -> bool:
         """Ask before quitting stops some work; `leave` is called if the user agrees. Returns whether there is any."""
