@@ -179,7 +179,7 @@ async def test_a_modelfile_can_call_the_model_by_another_name(
     store = FakeStore()
     catalog = FakeCatalog(LibraryView(complete=True))
     async with started(host, clock, store=store, catalog=catalog, export_folder=tmp_path) as (_app, pilot):
-        for rows, said, name in ((4, "ollama", "session.ollama.modelfile"), (5, "hf", "session.hf.modelfile")):
+        for rows, said, name in ((5, "ollama", "session.ollama.modelfile"), (6, "hf", "session.hf.modelfile")):
             await press_keys(pilot, "f7")
             await press_keys(pilot, *["down"] * rows, "enter")
             assert store.bases[-1] == f"{said} of /m/Q4_K_M.gguf"

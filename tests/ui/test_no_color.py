@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from tests.ui.fakes import FakeClock, app_on, settle
+from tests.ui.drive import app_on, settle
+from tests.ui.fakes import FakeClock
 from workbench.core.config import Config
 from workbench.engine.scripted import ScriptedHost
 

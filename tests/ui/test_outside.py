@@ -11,7 +11,8 @@ from textual.events import AppBlur, AppFocus
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.ui.fakes import FakeClock, FakeConfigFile, app_on, settle, until, writing
+from tests.ui.drive import app_on, settle, until, writing
+from tests.ui.fakes import FakeClock, FakeConfigFile
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.dialogs.parameter_field import ParameterField
 from workbench.ui.jobs.outside import LONG_SECONDS, LongWork, Work

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from textual.widgets._toast import Toast, ToastRack
 
-from tests.ui.fakes import FakeClock, app_on, settle, shown, turns, until, writing
+from tests.ui.drive import app_on, settle, shown, turns, until, writing
+from tests.ui.fakes import FakeClock
 from workbench.core.logbook import LogBook
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.chat.log_pane import LogPane

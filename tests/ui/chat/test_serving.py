@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.ui.fakes import FakeClock, app_on, models, settle, shown, turns
+from tests.ui.drive import app_on, settle, shown, turns
+from tests.ui.fakes import FakeClock, models
 from workbench.core.errors import WorkbenchError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.serving import ServedModel, ServedRequest, Serving, ServingAddress
