@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.ui.drive import app_on, settle
+from tests.ui.drive import settle, started
 from tests.ui.fakes import FakeClock
 from workbench.core.config import Config
 from workbench.engine.scripted import ScriptedHost
@@ -23,9 +23,7 @@ async def test_no_color_takes_the_colours_from_every_screen(
     host: ScriptedHost, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    app = app_on(host, clock, config=Config(theme="high-contrast"))
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, config=Config(theme="high-contrast")) as (app, pilot):
         await pilot.press(*"why", "enter")
         for key in ("f4", "f5", "f2", "f6"):
             await settle(pilot)
@@ -34,7 +32,5 @@ async def test_no_color_takes_the_colours_from_every_screen(
 
 
 async def test_without_it_there_are_colours(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, size=(80, 24)) as (app, _pilot):
         assert hues(app.export_screenshot())

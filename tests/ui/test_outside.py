@@ -11,7 +11,7 @@ from textual.events import AppBlur, AppFocus
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.ui.drive import app_on, settle, until, writing
+from tests.ui.drive import press_keys, settle, started, until, writing
 from tests.ui.fakes import FakeClock, FakeConfigFile
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.dialogs.parameter_field import ParameterField
@@ -97,9 +97,7 @@ async def long_answer(pilot: Pilot[None], clock: FakeClock, meanwhile: Callable[
 
 async def test_the_title_and_what_is_heard_of_long_work(host: ScriptedHost, clock: FakeClock, sent: list[str]) -> None:
     file = FakeConfigFile()
-    app = app_on(host, clock, save=file)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, save=file) as (app, pilot):
         app.outside.look()
         assert (sent[0], sent[-1]) == (SAVE_TITLE, title(f"{MODEL} · workbench"))
         count = len(sent)
@@ -113,19 +111,16 @@ async def test_the_title_and_what_is_heard_of_long_work(host: ScriptedHost, cloc
         assert sent.count(BELL) == 1
         app.post_message(AppFocus())
 
-        await pilot.press("f6")
-        await settle(pilot)
+        await press_keys(pilot, "f6")
         for name, value in (("window_title", "false"), ("notifications", "off"), ("reduced_motion", "true")):
             app.screen.query_one(f"#field-{name}", ParameterField).input.value = value
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert file.saved == [{"window_title": False, "notifications": "off", "reduced_motion": True}]
         app.outside.look()
         assert sent[-1] == RESTORE_TITLE
         assert app.animation_level == "none"
 
-        await pilot.press("ctrl+p")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+p")
         assert not app.screen.query_one(Input).cursor_blink
     assert sent[-1] == RESTORE_TITLE, "nothing is sent once it is switched off"
 
@@ -133,9 +128,7 @@ async def test_the_title_and_what_is_heard_of_long_work(host: ScriptedHost, cloc
 async def test_the_end_of_work_on_another_screen_is_said_on_this_one(
     host: ScriptedHost, clock: FakeClock, sent: list[str]
 ) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         await long_answer(pilot, clock, app.action_library)
         messages = [each.message for each in app._notifications]
         assert any(each.startswith(f"The answer of {MODEL} has ended after 1:") for each in messages), messages

@@ -17,7 +17,7 @@ class FakeRuns:
         self.error: WorkbenchError | None = None
 
     def new_id(self) -> str:
-        return f"260101-120000-{len(self.records):04x}"
+        return f"261121-1200{len(self.records) + 1:02}-abcd"
 
     async def keep(self, record: Any) -> None:
         if self.error is not None:

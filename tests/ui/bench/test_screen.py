@@ -305,18 +305,15 @@ async def test_an_earlier_run_puts_its_settings_into_the_form_and_arrows_pass_th
     command = ("bench", "qwen", "smol:Q8_0", "gone", "-n", "32", "-ctk", "q8_0", "--pairs", "7")
     old = replace(record(result(BenchTest(n_gen=32))), kind="pairs", command=command)
     async with bench_on(host, clock, bench=FakeBench(book=FakeRuns([old]))) as (app, pilot):
-        await pilot.press("ctrl+r")
-        await settle(pilot)
-        await pilot.press("enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+r")
+        await press_keys(pilot, "enter")
         form = bench_of(app).form
         texts = form.texts
         assert (texts["n_gen"], texts["type_k"], texts["pairs"], texts["n_prompt"]) == ("32", "q8_0", "7", "512")
         assert "Not on this machine any more: gone." in hint(app)
         assert bench_of(app)._kind == "pairs"
         assert form.models.count == 2
-        await pilot.press("tab")
-        await settle(pilot)
+        await press_keys(pilot, "tab")
         first = app.focused
         await pilot.press("up")
         assert (app.focused, form.models.cursor) == (form.models, 1)
@@ -336,14 +333,11 @@ async def test_a_run_beyond_the_context_or_ten_minutes_is_asked_about(
         put(app, "n_gen", "200000")
         await settle(pilot)
         assert "was trained for a context of 8,192 tokens" in " ".join(seen(app).split())
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert isinstance(app.screen, ConfirmDialog)
-        await pilot.press("escape")
-        await settle(pilot)
+        await press_keys(pilot, "escape")
         assert bench.bench_runs.records == []
-        await pilot.press("f9", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "f9", "enter")
         assert len(bench.bench_runs.records) == 1
 
 

@@ -480,11 +480,9 @@ async def test_the_figures_are_those_of_the_branch_that_is_shown_and_of_an_opene
         assert answer_tokens() == "2"
         session = app.workspace.session()
         store.stored[session.id] = session
-        await pilot.press("ctrl+n")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+n")
         assert answer_tokens() == "—"
-        await pilot.press("ctrl+r", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+r", "enter")
         assert answer_tokens() == "2"
 
 

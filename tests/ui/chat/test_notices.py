@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.widgets._toast import Toast, ToastRack
 
-from tests.ui.drive import app_on, settle, shown, turns, until, writing
+from tests.ui.drive import app_on, press_keys, settle, shown, started, turns, until, writing
 from tests.ui.fakes import FakeClock
 from workbench.core.logbook import LogBook
 from workbench.engine.scripted import ScriptedHost
@@ -15,9 +15,7 @@ from workbench.ui.transcript.swap_card import SwapCard
 
 
 async def test_a_refusal_goes_when_there_is_no_more_reason_for_it(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         clock.hold_after(4)
         await pilot.press(*"why", "enter")
         await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
@@ -30,15 +28,11 @@ async def test_a_refusal_goes_when_there_is_no_more_reason_for_it(host: Scripted
 
 
 async def test_the_ways_to_a_model_go_when_one_is_open(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, None, no_model_hint="pip install a model")
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, None, no_model_hint="pip install a model") as (app, pilot):
         assert "pip install a model" in shown(app)
-        await pilot.press(*"/load broken", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *"/load broken", "enter")
         assert turns(app) == ["The file /m/b is truncated.\nDownload it again."]
-        await pilot.press(*"/load qwen", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *"/load qwen", "enter")
         assert turns(app) == []
         assert "No model is open" not in shown(app)
         assert "pip install a model" not in shown(app)
@@ -46,21 +40,15 @@ async def test_the_ways_to_a_model_go_when_one_is_open(host: ScriptedHost, clock
 
 
 async def test_swaps_and_exports_do_not_pile_up(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock) as (app, pilot):
         for _ in range(3):
-            await pilot.press("ctrl+l")
-            await settle(pilot)
+            await press_keys(pilot, "ctrl+l")
         assert app.screen.query_one(SwapCard).text.startswith("Q4_K_M → Q8_0")
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
-        await pilot.press("ctrl+l")
-        await settle(pilot)
+        await press_keys(pilot, *"why", "enter")
+        await press_keys(pilot, "ctrl+l")
         assert len(app.screen.query(SwapCard)) == 2, "one above the answer, and one below"
         for _ in range(2):
-            await pilot.press("f7", "enter")
-            await settle(pilot)
+            await press_keys(pilot, "f7", "enter")
         assert [notice.text.split()[0] for notice in app.screen.query(Notice)] == ["Written"]
 
 
@@ -75,8 +63,7 @@ async def test_no_notification_covers_the_prompt_and_the_log_wraps(
         await settle(pilot)
         for _ in range(4):
             app.notify("word " * 30)
-        await pilot.press("f12")
-        await settle(pilot)
+        await press_keys(pilot, "f12")
         rack = app.screen.get_child_by_type(ToastRack)
         assert len(rack.query(Toast)) == 4
         assert not rack.region.overlaps(app.chat.prompt.region)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.ui.drive import app_on, settle, shown, turns
+from tests.ui.drive import press_keys, settle, shown, started, turns
 from tests.ui.fakes import FakeClock, models
 from workbench.core.errors import WorkbenchError
 from workbench.core.metrics import AnswerMetrics
@@ -62,11 +62,8 @@ def host(make_host: Callable[[Sequence[ScriptedModel]], ScriptedHost]) -> Script
 
 async def test_a_key_serves_the_model_lists_who_asks_and_stops(host: ScriptedHost, clock: FakeClock) -> None:
     serving = FakeServing()
-    app = app_on(host, clock, serving=serving)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("alt+s")
-        await settle(pilot)
+    async with started(host, clock, serving=serving) as (app, pilot):
+        await press_keys(pilot, "alt+s")
         [served] = serving.used
         assert served is not None
         assert served.shared
@@ -75,8 +72,7 @@ async def test_a_key_serves_the_model_lists_who_asks_and_stops(host: ScriptedHos
         assert "served at http://127.0.0.1:11435/v1" in turns(app)[-1]
         assert "served at http://127.0.0.1:11435" in shown(app)
 
-        await pilot.press("alt+s")
-        await settle(pilot)
+        await press_keys(pilot, "alt+s")
         assert isinstance(app.screen, ServingDialog)
         assert rows(app.screen) == ["Nobody has asked yet."]
         serving.listed = [replace(ASKED, number=8, state="stop", running=False), ASKED]
@@ -98,8 +94,7 @@ async def test_a_key_serves_the_model_lists_who_asks_and_stops(host: ScriptedHos
             "1,100",
         ]
 
-        await pilot.press("x")
-        await settle(pilot)
+        await press_keys(pilot, "x")
         assert serving.at == ""
         assert "no longer served" in shown(app)
 
@@ -108,32 +103,23 @@ async def test_the_service_follows_the_model_of_the_chat_and_ends_with_the_progr
     host: ScriptedHost, clock: FakeClock
 ) -> None:
     serving = FakeServing()
-    app = app_on(host, clock, serving=serving)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press(*"/serve :8080", "enter")
-        await settle(pilot)
+    async with started(host, clock, serving=serving, size=(80, 24)) as (app, pilot):
+        await press_keys(pilot, *"/serve :8080", "enter")
         assert serving.addresses[-1] == ServingAddress(port=8080)
-        await pilot.press("ctrl+l")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+l")
         assert [model and model.name for model in serving.used] == [
             "SmolLM2-135M-Instruct:Q4_K_M", None, "SmolLM2-135M-Instruct:Q8_0",
         ]  # fmt: skip
-        await pilot.press(*"/serve 0.0.0.0:80", "enter")
-        await settle(pilot)
+        await press_keys(pilot, *"/serve 0.0.0.0:80", "enter")
         assert "no key is set" in shown(app) + "".join(turns(app))
-        await pilot.press("ctrl+q")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+q")
     assert serving.at == ""
 
 
 async def test_what_cannot_be_served_is_said(host: ScriptedHost, clock: FakeClock) -> None:
     serving = FakeServing()
     serving.refuses = WorkbenchError("Serving needs two more packages.", "Install them.")
-    app = app_on(host, clock, serving=serving)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("alt+s")
-        await settle(pilot)
+    async with started(host, clock, serving=serving, size=(80, 24)) as (app, pilot):
+        await press_keys(pilot, "alt+s")
         assert "two more packages" in turns(app)[-1]
         assert not serving.used

@@ -228,9 +228,7 @@ async def test_of_several_alarms_the_newest_is_told_and_how_many_more_there_are(
 
 async def test_an_alarm_goes_with_its_cause(host: ScriptedHost, clock: FakeClock) -> None:
     telemetry, alarms = FakeTelemetry(), FakeAlarms()
-    app = app_on(host, clock, telemetry=telemetry, alarms=alarms)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
+    async with started(host, clock, telemetry=telemetry, alarms=alarms) as (app, pilot):
         alarms.ring(FULL)
         telemetry.show()
         await until(pilot, lambda: FULL.text in shown(app))
