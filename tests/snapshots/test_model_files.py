@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from workbench.core.models import ModelEntry, Place
 from workbench.engine.llama.quantize.quantizer import quantize
 from workbench.gguf.header import Array
 from workbench.gguf.inspect import ModelReport
-from workbench.gguf.quantization import QuantizeJob, QuantizePlan
+from workbench.gguf.quantization import PlanListener, QuantizeJob, QuantizePlan
 from workbench.gguf.targets import QUANT_TYPES, QuantType, TargetSize
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.model_files.screens import compare_screen, inspect_screen
@@ -50,12 +50,7 @@ class PlacedFiles(SlowFiles):
         return await super().array(self._real[str(path)], key)
 
     async def plan(
-        self,
-        source: Path,
-        kinds: Sequence[QuantType],
-        imatrix: Path | None,
-        on_plan: Callable[[QuantizePlan], None],
-        cancel: CancelToken,
+        self, source: Path, kinds: Sequence[QuantType], imatrix: Path | None, on_plan: PlanListener, cancel: CancelToken
     ) -> None:
         for kind in kinds:
             bits = kind.default.bits_per_weight

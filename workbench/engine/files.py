@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workbench.gguf.fit import FitModel
     from workbench.gguf.header import Array
     from workbench.gguf.inspect import ModelReport
-    from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
+    from workbench.gguf.quantization import PlanListener, ProgressListener, QuantizeJob, QuantizeResult
     from workbench.gguf.shares import Room
     from workbench.gguf.targets import QuantType
     from workbench.gguf.tokenizer import TokenizerFacts
@@ -79,12 +79,7 @@ class LocalFiles(ModelFiles):
 
     @override
     async def plan(
-        self,
-        source: Path,
-        kinds: Sequence[QuantType],
-        imatrix: Path | None,
-        on_plan: Callable[[QuantizePlan], None],
-        cancel: CancelToken,
+        self, source: Path, kinds: Sequence[QuantType], imatrix: Path | None, on_plan: PlanListener, cancel: CancelToken
     ) -> None:
         from workbench.engine.llama.quantize.quantizer import plan_quantizations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from workbench.gguf.fit import FitModel
     from workbench.gguf.header import Array
     from workbench.gguf.inspect import ModelReport
-    from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
+    from workbench.gguf.quantization import PlanListener, ProgressListener, QuantizeJob, QuantizeResult
     from workbench.gguf.shares import Room
     from workbench.gguf.targets import QuantType
 
@@ -46,12 +46,7 @@ class ModelFiles(Protocol):
         """
 
     async def plan(
-        self,
-        source: Path,
-        kinds: Sequence[QuantType],
-        imatrix: Path | None,
-        on_plan: Callable[[QuantizePlan], None],
-        cancel: CancelToken,
+        self, source: Path, kinds: Sequence[QuantType], imatrix: Path | None, on_plan: PlanListener, cancel: CancelToken
     ) -> None:
         """Estimate quantizations of `source`, and call `on_plan` with each of them, in the event loop.
 

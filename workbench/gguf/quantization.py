@@ -113,6 +113,9 @@ def rough_seconds(weights: int | None, cores: int) -> float | None:
     return None if weights is None else 1.0 + weights / (WEIGHTS_PER_SECOND * max(1, cores))
 
 
+PlanListener = Callable[[QuantizePlan], None]
+"""Receives each plan as it is made, in the event loop."""
+
 ProgressListener = Callable[[QuantizeProgress], None]
 """Receives the progress about twenty times a second, in the event loop."""
 

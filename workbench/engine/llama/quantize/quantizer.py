@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,14 @@ from workbench.engine.llama.quantize.target import (
 from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
 from workbench.gguf.imatrix import check_imatrix, read_imatrix
-from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeProgress, QuantizeResult
+from workbench.gguf.quantization import (
+    PlanListener,
+    ProgressListener,
+    QuantizeJob,
+    QuantizePlan,
+    QuantizeProgress,
+    QuantizeResult,
+)
 from workbench.gguf.targets import QuantType, TargetSize, target_size
 from workbench.processes import ChildProcess, JsonObject, ProcessEndedError
 
@@ -81,7 +88,7 @@ async def plan_quantizations(
     kinds: Sequence[QuantType],
     imatrix: Path | None = None,
     cancel: CancelToken | None = None,
-    on_plan: Callable[[QuantizePlan], None] = lambda _: None,
+    on_plan: PlanListener = lambda _: None,
 ) -> list[QuantizePlan]:
     """Plan each of `kinds` in one child process: llama.cpp chooses the types of the tensors and computes nothing.
 
@@ -144,7 +151,7 @@ async def _plans(
     headers: Sequence[Header],
     kinds: Sequence[QuantType],
     imatrix: Path | None,
-    on_plan: Callable[[QuantizePlan], None] = lambda _: None,
+    on_plan: PlanListener = lambda _: None,
 ) -> list[QuantizePlan]:
     by_number = {kind.file_type: kind for kind in kinds}
     plans = []
