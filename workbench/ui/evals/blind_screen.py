@@ -26,6 +26,7 @@ from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.evals.lines import wrapped_text
 from workbench.ui.evals.widgets import EvalLines
+from workbench.ui.experiment.screen import shared_key
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.kit.text import paragraph, styled
 from workbench.ui.services import Services
@@ -56,10 +57,8 @@ class BlindScreen(Screen[None]):
         Binding("0", "vote('neither')", "Neither", id="blind.neither",
                 tooltip="In a preference: neither answer is better."),
         Binding("space", "reveal", "Show all", id="blind.reveal", tooltip="Show the answers to their ends."),
-        Binding("f7", "export", "Export", id="blind.export", show=False,
-                tooltip="At the end: write the test with its names as Markdown, JSON or CSV."),
-        Binding("escape", "stop", "Stop", id="blind.stop",
-                tooltip="End the test and show the names; pressed again, go back."),
+        shared_key("blind.export", "At the end: write the test with its names as Markdown, JSON or CSV.", show=False),
+        shared_key("blind.stop", "End the test and show the names; pressed again, go back."),
     ]
     # fmt: on
 

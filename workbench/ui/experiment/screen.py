@@ -23,14 +23,9 @@ from workbench.ui.workspace.workspace import Workspace
 WIDE = 100
 """Terminal columns from which the parts stand side by side, or have room between them."""
 _KEYS = {
-    "start": ("f9", "Run"),
-    "stop": ("escape", "Stop"),
-    "settings": ("f6", "Settings"),
-    "add": ("ctrl+o", "Add model"),
-    "remove": ("delete,x", "Remove"),
-    "runs": ("ctrl+r", "Earlier"),
-    "export": ("f7", "Export"),
-}
+    "start": ("f9", "Run"), "stop": ("escape", "Stop"), "settings": ("f6", "Settings"), "add": ("ctrl+o", "Add model"),
+    "remove": ("delete,x", "Remove"), "runs": ("ctrl+r", "Earlier"), "export": ("f7", "Export"),
+}  # fmt: skip
 """The keys and the names of the actions that these screens share."""
 
 RecordT = TypeVar("RecordT")

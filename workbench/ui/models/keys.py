@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from textual.binding import Binding, BindingType
 
+
+def _what_if(name: str, keys: str, change: str, label: str, tooltip: str, *, show: bool = False) -> Binding:
+    """A key that tries other settings; `change` is what `ModelsScreen.what_if` takes."""
+    action = f"screen.what_if({change})"
+    return Binding(keys, action, label, id=f"models.{name}", tooltip=f"What if: {tooltip}", show=show)
+
+
 # fmt: off
 KEYS: list[BindingType] = [
     Binding("l", "load", "Load", id="models.load",
@@ -54,44 +61,32 @@ KEYS: list[BindingType] = [
             tooltip="List the places that could not be read."),
 ]
 WHAT_IF: list[BindingType] = [
-    Binding("left_square_bracket", "screen.what_if('num_ctx', -1)", "Shorter", id="models.shorter",
-            tooltip="What if: half the context."),
-    Binding("right_square_bracket", "screen.what_if('num_ctx', 1)", "Longer", id="models.longer",
-            tooltip="What if: twice the context."),
+    _what_if("shorter", "left_square_bracket", "'num_ctx', -1", "Shorter", "half the context.", show=True),
+    _what_if("longer", "right_square_bracket", "'num_ctx', 1", "Longer", "twice the context.", show=True),
     Binding("number_sign", "screen.type('number')", "Context", id="models.number", show=False,
             tooltip="What if: type the context, such as 16384 or 16k; a digit begins it too."),
-    Binding("right_curly_bracket", "screen.what_if('longest')", "Longest context", id="models.longest", show=False,
-            tooltip="What if: the longest context that fits."),
-    Binding("K", "screen.what_if('type_k')", "K type", id="models.type_k", show=False,
-            tooltip="What if: another type of the keys in the KV cache."),
-    Binding("v", "screen.what_if('type_v')", "V type", id="models.type_v", show=False,
-            tooltip="What if: another type of the values in the KV cache."),
-    Binding("minus", "screen.what_if('num_gpu', -1)", "Fewer GPU layers", id="models.fewer_layers", show=False,
-            tooltip="What if: one layer fewer on the GPUs."),
-    Binding("plus,equals_sign", "screen.what_if('num_gpu', 1)", "More GPU layers", id="models.more_layers", show=False,
-            tooltip="What if: one layer more on the GPUs."),
-    Binding("a", "screen.what_if('flash_attn')", "Flash attention", id="models.flash", show=False,
-            tooltip="What if: flash attention on, off, or decided by llama.cpp."),
-    Binding("b", "screen.what_if('num_batch')", "Batch", id="models.batch", show=False,
-            tooltip="What if: another batch size."),
-    Binding("B", "screen.what_if('num_ubatch')", "Micro-batch", id="models.micro_batch", show=False,
-            tooltip="What if: another micro-batch size."),
-    Binding("i", "screen.what_if('load_mode')", "Load mode", id="models.load_mode", show=False,
-            tooltip="What if: the file mapped, locked in memory, read directly, or read."),
-    Binding("E", "screen.what_if('num_cpu_moe', -1)", "Fewer experts on the CPU", id="models.fewer_experts", show=False,
-            tooltip="What if: the experts of one layer fewer on the CPU."),
-    Binding("e", "screen.what_if('num_cpu_moe', 1)", "More experts on the CPU", id="models.more_experts", show=False,
-            tooltip="What if: the experts of one layer more on the CPU."),
+    _what_if("longest", "right_curly_bracket", "'longest'", "Longest context", "the longest context that fits."),
+    _what_if("type_k", "K", "'type_k'", "K type", "another type of the keys in the KV cache."),
+    _what_if("type_v", "v", "'type_v'", "V type", "another type of the values in the KV cache."),
+    _what_if("fewer_layers", "minus", "'num_gpu', -1", "Fewer GPU layers", "one layer fewer on the GPUs."),
+    _what_if("more_layers", "plus,equals_sign", "'num_gpu', 1", "More GPU layers", "one layer more on the GPUs."),
+    _what_if("flash", "a", "'flash_attn'", "Flash attention", "flash attention on, off, or decided by llama.cpp."),
+    _what_if("batch", "b", "'num_batch'", "Batch", "another batch size."),
+    _what_if("micro_batch", "B", "'num_ubatch'", "Micro-batch", "another micro-batch size."),
+    _what_if("load_mode", "i", "'load_mode'", "Load mode",
+             "the file mapped, locked in memory, read directly, or read."),
+    _what_if("fewer_experts", "E", "'num_cpu_moe', -1", "Fewer experts on the CPU",
+             "the experts of one layer fewer on the CPU."),
+    _what_if("more_experts", "e", "'num_cpu_moe', 1", "More experts on the CPU",
+             "the experts of one layer more on the CPU."),
     Binding("X", "screen.what_if('fullest')", "Fill the GPUs", id="models.fullest", show=False,
             tooltip="Try the most on the GPUs: all layers with the fewest experts on the CPU, or the most layers."),
-    Binding("o", "screen.what_if('offload_kqv')", "KV cache on the GPU", id="models.kv_offload", show=False,
-            tooltip="What if: the KV cache on the GPU, or in the memory of the host."),
-    Binding("P", "screen.what_if('devices')", "GPUs", id="models.devices", show=False,
-            tooltip="What if: another GPU alone, or all of them."),
-    Binding("w", "screen.what_if('swa_full')", "Window cache", id="models.window", show=False,
-            tooltip="What if: layers with a sliding window keep the window, or the whole context."),
-    Binding("0,backspace", "screen.what_if('reset')", "Reset", id="models.reset",
-            tooltip="What if: back to the settings of the conversation."),
+    _what_if("kv_offload", "o", "'offload_kqv'", "KV cache on the GPU",
+             "the KV cache on the GPU, or in the memory of the host."),
+    _what_if("devices", "P", "'devices'", "GPUs", "another GPU alone, or all of them."),
+    _what_if("window", "w", "'swa_full'", "Window cache",
+             "layers with a sliding window keep the window, or the whole context."),
+    _what_if("reset", "0,backspace", "'reset'", "Reset", "back to the settings of the conversation.", show=True),
 ]
 # fmt: on
 """The keys of the panel, which try other settings."""

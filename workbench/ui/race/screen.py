@@ -23,6 +23,7 @@ from workbench.lab.race.report import FORMS, document_of, result_of
 from workbench.lab.race.setup import RaceTerms
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.dialogs.export import export_document
+from workbench.ui.experiment.screen import shared_key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.machine.lines import machine_line
@@ -50,12 +51,11 @@ class RaceScreen(Screen[None]):
     AUTO_FOCUS = "#prompt"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop", id="race.stop", tooltip="Stop all lanes; what was written stays."),
+        shared_key("race.stop", "Stop all lanes; what was written stays."),
         Binding("ctrl+o", "add", "Add lane", id="race.add", tooltip="Add another model to the race."),
-        Binding("f6", "settings", "Settings", id="race.settings",
-                tooltip="Greedy or sampled, side by side or one after the other, and the settings of the chat."),
+        shared_key("race.settings", "Greedy or sampled, side by side or in turn, and the settings of the chat."),
         Binding("f9", "run", "Run", id="race.run", show=False, tooltip="Ask all lanes; so does Enter."),
-        Binding("f7", "export", "Export", id="race.export", tooltip="Write the race as Markdown, JSON or CSV."),
+        shared_key("race.export", "Write the race as Markdown, JSON or CSV."),
         Binding("ctrl+t", "tie", "Tie", id="race.tie", show=False, tooltip="Scroll all lanes together, or each alone."),
         Binding("ctrl+b", "answer_now", "Answer now", id="race.answer_now", show=False,
                 tooltip="End the thoughts of all lanes."),

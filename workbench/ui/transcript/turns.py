@@ -39,6 +39,10 @@ TurnAction = Literal[
 """An action on a message of the conversation, by the last part of its binding id."""
 
 
+def _ask(action: TurnAction, keys: str, label: str, tooltip: str, *, show: bool = True) -> Binding:
+    return Binding(keys, f"ask('{action}')", label, id=f"turn.{action}", tooltip=tooltip, show=show)
+
+
 class TurnLines(Lines, can_focus=True):
     """One turn."""
 
@@ -49,14 +53,13 @@ class TurnLines(Lines, can_focus=True):
     """
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "ask('regenerate')", "Again", id="turn.regenerate",
-                tooltip="Regenerate the answer in a new branch."),
-        Binding("e", "ask('edit')", "Edit", id="turn.edit", tooltip="Edit this message and continue from there."),
-        Binding("c", "ask('continue')", "Continue", id="turn.continue", tooltip="Continue a truncated answer."),
-        Binding("left,left_square_bracket", "ask('branch_before')", "Branch before", id="turn.branch_before",
-                show=False, tooltip="Go to the branch before this one."),
-        Binding("right,right_square_bracket", "ask('branch_after')", "Branch after", id="turn.branch_after",
-                show=False, tooltip="Go to the branch after this one."),
+        _ask("regenerate", "r", "Again", "Regenerate the answer in a new branch."),
+        _ask("edit", "e", "Edit", "Edit this message and continue from there."),
+        _ask("continue", "c", "Continue", "Continue a truncated answer."),
+        _ask("branch_before", "left,left_square_bracket", "Branch before",
+             "Go to the branch before this one.", show=False),
+        _ask("branch_after", "right,right_square_bracket", "Branch after",
+             "Go to the branch after this one.", show=False),
         Binding("y", "copy", "Copy", id="turn.copy", tooltip="Copy the text of this turn to the clipboard."),
         Binding("b", "copy_code", "Copy code", id="turn.copy_code",
                 tooltip="Copy a code block of this turn; pressed again, the next one."),
@@ -64,20 +67,16 @@ class TurnLines(Lines, can_focus=True):
                 tooltip="Write the text of this turn to a new file in the export folder."),
         Binding("B", "copy_code(True)", "Copy code to a file", id="turn.copy_code_to_file", show=False,
                 tooltip="Write the last copied code block, else the first one, to a file."),
-        Binding("d,delete", "ask('delete')", "Delete", id="turn.delete",
-                tooltip="Delete this message and all that follow it."),
-        Binding("u", "ask('undo')", "Undo", id="turn.undo", tooltip="Undo the last change of the conversation."),
-        Binding("U,ctrl+y", "ask('redo')", "Redo", id="turn.redo", show=False,
-                tooltip="Redo the change that was undone last."),
-        Binding("v", "ask('replay')", "Replay", id="turn.replay", show=False,
-                tooltip="Replay this answer at its original speed."),
-        Binding("L", "ask('lens')", "Lens", id="turn.lens",
-                tooltip="Look at this answer through another model: where their distributions differ."),
-        Binding("a", "ask('alternatives')", "Alternatives", id="turn.alternatives", show=False,
-                tooltip="Show what the model could have written at each place of this answer, and go on from there."),
-        Binding("A", "ask('record')", "Record alternatives", id="turn.record", show=False,
-                tooltip="Record the alternatives of each token from the next answer on, and shade unlikely words; "
-                "or stop that."),
+        _ask("delete", "d,delete", "Delete", "Delete this message and all that follow it."),
+        _ask("undo", "u", "Undo", "Undo the last change of the conversation."),
+        _ask("redo", "U,ctrl+y", "Redo", "Redo the change that was undone last.", show=False),
+        _ask("replay", "v", "Replay", "Replay this answer at its original speed.", show=False),
+        _ask("lens", "L", "Lens", "Look at this answer through another model: where their distributions differ."),
+        _ask("alternatives", "a", "Alternatives",
+             "Show what the model could have written at each place of this answer, and go on from there.", show=False),
+        _ask("record", "A", "Record alternatives",
+             "Record the alternatives of each token from the next answer on, and shade "
+             "unlikely words; or stop that.", show=False),
         Binding("up,k", "app.focus_previous", "Previous", id="turn.previous", show=False,
                 tooltip="Go to the turn above."),
         Binding("down,j", "app.focus_next", "Next", id="turn.next", show=False, tooltip="Go to the turn below."),
