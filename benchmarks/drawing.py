@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -132,31 +133,12 @@ async def measure(kind: str, rate: float) -> Mapping[int, float]:
     )
     host = ScriptedHost((model,), sleep=watch.sleep)
     quiet: Any = Quiet()
-    services = Services(
-        engines=host,
-        catalog=host,
-        files=quiet,
-        loads=quiet,
-        adviser=quiet,
-        prompts=quiet,
-        races=quiet,
-        bench=quiet,
-        sessions=quiet,
-        sender=quiet,
-        telemetry=quiet,
-        make_alarms=lambda: quiet,
-        find_devices=lambda: None,
-        logs=LogBook(),
-        config=Config(),
-        config_problems=(),
-        save_config=lambda _: (),
-        theme_folders=(ROOT / "themes",),
-        export_folder=Path(),
-        write_document=quiet.write_document,
-        keep_copy=lambda _: Path(),
-        session_text=lambda *_: "",
-    )
-    app = WorkbenchApp(services, "scripted")
+    services: Any = {each.name: quiet for each in fields(Services) if each.default is MISSING} | {
+        "engines": host, "catalog": host, "make_alarms": lambda: quiet, "find_devices": lambda: None, "logs": LogBook(),
+        "config": Config(), "config_problems": (), "save_config": lambda _: (), "theme_folders": (ROOT / "themes",),
+        "export_folder": Path(), "keep_copy": lambda _: Path(), "session_text": lambda *_: "",
+    }  # fmt: skip
+    app = WorkbenchApp(Services(**services), "scripted")
     async with app.run_test(size=(120, 36)) as pilot:
         while app.workspace.engine is None:
             await pilot.pause(0.05)
