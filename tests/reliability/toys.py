@@ -62,6 +62,12 @@ class Toy:
                 self.weights(f"{block}attn_{name}.bias", rows)
         self.weights(f"{block}attn_output.weight", WIDTH, WIDTH)
 
+    def normed_attention(self, block: str) -> None:
+        """Attention whose queries and keys are normalized by head."""
+        self.attention(block)
+        self.ones(f"{block}attn_q_norm.weight", WIDTH // HEADS)
+        self.ones(f"{block}attn_k_norm.weight", WIDTH // HEADS)
+
     def dense(self, block: str) -> None:
         self.ones(f"{block}ffn_norm.weight")
         self.weights(f"{block}ffn_gate.weight", FEED_FORWARD, WIDTH)
@@ -112,9 +118,7 @@ def experts(path: Path) -> Path:
     toy.writer.add_expert_feed_forward_length(32)
     for layer in range(LAYERS):
         block = f"blk.{layer}."
-        toy.attention(block)
-        toy.ones(f"{block}attn_q_norm.weight", WIDTH // HEADS)
-        toy.ones(f"{block}attn_k_norm.weight", WIDTH // HEADS)
+        toy.normed_attention(block)
         toy.experts(block)
     return toy.done()
 
@@ -189,9 +193,7 @@ def lfm2(path: Path) -> Path:
             toy.weights(f"{block}shortconv.in_proj.weight", 3 * WIDTH, WIDTH)
             toy.weights(f"{block}shortconv.out_proj.weight", WIDTH, WIDTH)
         else:
-            toy.attention(block)
-            toy.ones(f"{block}attn_q_norm.weight", WIDTH // HEADS)
-            toy.ones(f"{block}attn_k_norm.weight", WIDTH // HEADS)
+            toy.normed_attention(block)
         toy.dense(block)
     return toy.done()
 

@@ -7,39 +7,27 @@ import pytest
 
 from tests.snapshots.test_screens import SIZES, SnapCompare, after_answer, after_start, ask
 from tests.ui.drive import app_on
-from tests.ui.fakes import FakeAlarms, FakeClock, FakeTelemetry, models
+from tests.ui.fakes import FakeAlarms, FakeClock, FakeTelemetry, card, models
 from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.telemetry import Alarm, GpuInfo, GpuSample
 from workbench.engine.scripted import WELCOME, Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 
 GB = 10**9
-RTX_4090 = GpuSample(
-    GpuInfo("GPU-4090", "nvml", 0, "NVIDIA GeForce RTX 4090", pci_id="0000:01:00.0", capability=(8, 9)),
+RTX_4090 = card(
+    gpu=GpuInfo("GPU-4090", "nvml", 0, "NVIDIA GeForce RTX 4090", pci_id="0000:01:00.0", capability=(8, 9)),
     memory_total=25_757_220_864,
     memory_used=9_400_000_000,
     memory_free=16_088_000_000,
     memory_own=8_100_000_000,
-    gpu_percent=97.0,
-    memory_percent=61.0,
-    temperature_c=64.0,
-    power_w=312.4,
-    power_limit_w=450.0,
-    clock_mhz=2520,
     throttle=("power cap",),
 )
-HOT_3060 = GpuSample(
-    GpuInfo("GPU-3060", "nvml", 1, "NVIDIA GeForce RTX 3060", pci_id="0000:02:00.0", capability=(8, 6)),
-    memory_total=12_884_901_888,
-    memory_used=12_500_000_000,
-    memory_free=384_901_888,
-    gpu_percent=88.0,
-    temperature_c=93.0,
-    power_w=151.0,
-    power_limit_w=170.0,
-    clock_mhz=1320,
+HOT_3060 = card(
+    gpu=GpuInfo("GPU-3060", "nvml", 1, "NVIDIA GeForce RTX 3060", pci_id="0000:02:00.0", capability=(8, 6)),
+    memory_total=12_884_901_888, memory_used=12_500_000_000, memory_free=384_901_888, memory_own=None,
+    gpu_percent=88.0, memory_percent=None, temperature_c=93.0, power_w=151.0, power_limit_w=170.0, clock_mhz=1320,
     throttle=("software thermal",),
-)
+)  # fmt: skip
 
 TOO_HOT = Alarm(
     "throttling",

@@ -29,6 +29,7 @@ from workbench.core.sweep import LoadClient
 from workbench.core.telemetry import (
     Alarm,
     AlarmWatch,
+    GpuInfo,
     GpuSample,
     HostSample,
     Situation,
@@ -46,6 +47,7 @@ from workbench.lab.race.kept import KeptRace
 from workbench.store.export.session import session_text
 from workbench.ui.services import Services
 
+GIB = 2**30
 THEMES = Path(__file__).parents[2] / "themes"
 
 
@@ -239,6 +241,16 @@ HOST = HostSample(
     swap_used_bytes=100_000_000,
     swap_total_bytes=2_000_000_000,
 )
+
+
+def card(index: int = 0, **figures: Any) -> GpuSample:
+    """A card that is busy."""
+    known = GpuSample(
+        GpuInfo(f"GPU-{index}", "nvml", index, "NVIDIA GeForce RTX 4090", pci_id=f"0000:0{index + 1}:00.0"),
+        memory_total=24 * GIB, memory_used=12 * GIB, memory_free=11 * GIB, memory_own=9 * GIB, gpu_percent=97.0,
+        memory_percent=61.0, temperature_c=64.0, power_w=312.4, power_limit_w=450.0, clock_mhz=2520,
+    )  # fmt: skip
+    return replace(known, **figures)
 
 
 class FakeAlarms:

@@ -7,7 +7,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from tests.ui.drive import app_on, press_keys, settle, shown, until
+from tests.ui.drive import press_keys, shown, started, until
 from tests.ui.fakes import FakeClock, FakeSender, models
 from workbench.core.errors import ServerUnreachableError, TargetError
 from workbench.engine.scripted import ScriptedHost, ScriptedModel
@@ -28,7 +28,6 @@ def sender() -> FakeSender:
 
 async def to_ollama(pilot: Pilot[None]) -> None:
     """Ask something, and choose Ollama among the ways to export."""
-    await settle(pilot)
     await press_keys(pilot, *"Why is it blue?", "enter")
     await press_keys(pilot, "f7")
     dialog = pilot.app.screen
@@ -48,8 +47,7 @@ def said(app: WorkbenchApp) -> str:
 async def test_a_conversation_becomes_a_model_of_ollama(
     host: ScriptedHost, clock: FakeClock, sender: FakeSender
 ) -> None:
-    app = app_on(host, clock, sender=sender)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with started(host, clock, sender=sender) as (app, pilot):
         await to_ollama(pilot)
         assert isinstance(app.screen, SendDialog)
         assert app.screen.name_input.value == "why-is-it-blue"
@@ -65,8 +63,7 @@ async def test_a_model_of_that_name_is_replaced_only_after_a_second_enter(
     host: ScriptedHost, clock: FakeClock, sender: FakeSender
 ) -> None:
     sender.error = TargetError("Ollama has a model mine already.", "Choose another name.")
-    app = app_on(host, clock, sender=sender)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with started(host, clock, sender=sender, size=(80, 24)) as (app, pilot):
         await to_ollama(pilot)
         await press_keys(pilot, "enter")
         assert "Enter again replaces it." in said(app)
@@ -78,8 +75,7 @@ async def test_a_model_of_that_name_is_replaced_only_after_a_second_enter(
 
 
 async def test_escape_stops_and_then_closes(host: ScriptedHost, clock: FakeClock, sender: FakeSender) -> None:
-    app = app_on(host, clock, sender=sender)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with started(host, clock, sender=sender) as (app, pilot):
         sender.waits = asyncio.Event()
         await to_ollama(pilot)
         await pilot.press("enter")
@@ -94,8 +90,7 @@ async def test_escape_stops_and_then_closes(host: ScriptedHost, clock: FakeClock
 
 async def test_errors_are_shown(host: ScriptedHost, clock: FakeClock, sender: FakeSender) -> None:
     sender.error = ServerUnreachableError("Nothing answers at 127.0.0.1:11434.", "See whether the server runs.")
-    app = app_on(host, clock, sender=sender)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with started(host, clock, sender=sender) as (app, pilot):
         await to_ollama(pilot)
         await press_keys(pilot, "enter")
         assert "Nothing answers at 127.0.0.1:11434. See whether the server runs." in said(app)

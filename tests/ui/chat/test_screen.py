@@ -17,6 +17,7 @@ from workbench.core.events import Finished
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
+from workbench.ui.app import WorkbenchApp
 from workbench.ui.dialogs.parameter_field import ParameterField
 from workbench.ui.prompt.pastes import summary
 from workbench.ui.prompt.prompt import Prompt
@@ -28,6 +29,11 @@ ENTRY = ModelEntry("tiny", "tiny", "Q4_0")
 
 async def ask(pilot: Pilot[None], text: str) -> None:
     await pilot.press(*text, "enter")
+
+
+async def focused_answer(app: WorkbenchApp, pilot: Pilot[None]) -> None:
+    await press_keys(pilot, *"why", "enter")
+    app.query_one(AnswerTurn).focus()
 
 
 async def test_an_answer_streams_and_its_figures_stay(host: ScriptedHost, clock: FakeClock) -> None:
@@ -256,9 +262,7 @@ async def test_readline_keys_edit_the_prompt(host: ScriptedHost, clock: FakeCloc
 
 async def test_typing_goes_to_the_prompt_wherever_the_focus_is(host: ScriptedHost, clock: FakeClock) -> None:
     async with started(host, clock) as (app, pilot):
-        await ask(pilot, "why")
-        await settle(pilot)
-        app.query_one(AnswerTurn).focus()
+        await focused_answer(app, pilot)
         await pilot.press("h", "i")
         assert isinstance(app.focused, Prompt)
         assert app.chat.prompt.text == "hi"
@@ -266,9 +270,7 @@ async def test_typing_goes_to_the_prompt_wherever_the_focus_is(host: ScriptedHos
 
 async def test_a_turn_is_copied(host: ScriptedHost, clock: FakeClock) -> None:
     async with started(host, clock) as (app, pilot):
-        await ask(pilot, "why")
-        await settle(pilot)
-        app.query_one(AnswerTurn).focus()
+        await focused_answer(app, pilot)
         await pilot.press("y")
         assert app.clipboard == ANSWER
 

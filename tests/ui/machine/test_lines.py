@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ui.drive import app_on, press_keys, settle, shown
-from tests.ui.fakes import HOST, FakeAlarms, FakeClock, FakeTelemetry
+from tests.ui.fakes import GIB, HOST, FakeAlarms, FakeClock, FakeTelemetry, card
 from workbench.core.logbook import LogBook
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
@@ -19,27 +19,7 @@ from workbench.ui.machine.lines import amounts, gpu_parts, machine_line, model_s
 from workbench.ui.workspace.machine_watch import GpuView, MachineView, MachineWatch
 from workbench.ui.workspace.readings import StatsReadings
 
-GIB = 2**30
 WIDTH = 31
-
-
-def card(index: int = 0, **figures: object) -> GpuSample:
-    gpu = GpuInfo(f"GPU-{index}", "nvml", index, "NVIDIA GeForce RTX 4090", pci_id=f"0000:0{index + 1}:00.0")
-    known = GpuSample(
-        gpu,
-        memory_total=24 * GIB,
-        memory_used=12 * GIB,
-        memory_free=11 * GIB,
-        memory_own=9 * GIB,
-        gpu_percent=97.0,
-        memory_percent=61.0,
-        temperature_c=64.0,
-        power_w=312.4,
-        power_limit_w=450.0,
-        clock_mhz=2520,
-        throttle=(),
-    )
-    return replace(known, **figures)  # type: ignore[arg-type]
 
 
 def view(*gpus: GpuSample, devices: tuple[ComputeDevice, ...] = ()) -> MachineView:
