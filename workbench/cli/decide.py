@@ -9,7 +9,7 @@ from functools import partial
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, add_output, output_path
-from workbench.cli.output import error_text, note, print_json, print_table, say, write_result
+from workbench.cli.output import error_text, note, print_json, print_result, print_table, write_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import DecisionError, ParameterError, WorkbenchError
@@ -130,10 +130,7 @@ async def _measure(
 
 def _finish(options: argparse.Namespace, record: DecisionRecord) -> int:
     """Print a decision, and write the files that were asked for."""
-    if options.json:
-        print_json(as_json(record))
-    else:
-        say(as_markdown(record).rstrip("\n"))
+    print_result(as_json(record), as_markdown(record), json=options.json)
     written = asyncio.run(write_result(options.output, lambda form: FORMS[form](record)))
     written &= asyncio.run(write_result(options.modelfile, lambda _: modelfile_of(record, session_text)))
     return 0 if record.answer.verdict == "choice" and written else 1

@@ -19,7 +19,16 @@ from workbench.cli.options import (
     settings,
     system_prompt,
 )
-from workbench.cli.output import error_document, error_text, note, print_json, print_table, say, write_result
+from workbench.cli.output import (
+    error_document,
+    error_text,
+    note,
+    print_json,
+    print_result,
+    print_table,
+    say,
+    write_result,
+)
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import PackError, ParameterError, StoppedError
@@ -190,10 +199,7 @@ async def _show(options: argparse.Namespace, workers: Workers) -> int:
     record, *others = (workers.eval_runs.load(name) for name in options.show)
     for other in others:
         record = beside(record, other)
-    if options.json:
-        print_json(as_json(record))
-    else:
-        say(as_markdown(record).rstrip("\n"))
+    print_result(as_json(record), as_markdown(record), json=options.json)
     return 0 if await write_result(options.output, lambda form: FORMS[form](record)) else 1
 
 

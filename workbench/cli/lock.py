@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.composition import Workers, compose
 from workbench.cli.main import CommandParser
 from workbench.cli.options import add_json
-from workbench.cli.output import error_text, note, print_json, say
+from workbench.cli.output import error_text, note, print_json, print_result, say
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, ParameterError, StoppedError, TuneError, WorkbenchError
@@ -76,8 +76,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output and not options.check:
         raise ParameterError("-o writes the report of --check.", "Add --check.")
     workers = compose()
-    for problem in workers.problems:
-        note(describe_problem(problem, workers.paths.config_file))
+    workers.note_problems()
     if not options.check:
         return asyncio.run(stoppable(lambda _: _lock(options, path, chosen, workers)))
     return asyncio.run(stoppable(partial(_check, options, _read(path), workers)))
@@ -173,10 +172,7 @@ async def _check(options: argparse.Namespace, locked: LockFile, workers: Workers
     if cancel.is_set:
         raise StoppedError("Stopped before everything was measured.")
     report = LockReport(locked, build, tuple(rows), changes_since(locked, build, digests))
-    if options.json:
-        print_json(as_json(report))
-    else:
-        say(as_markdown(report).rstrip("\n"))
+    print_result(as_json(report), as_markdown(report), json=options.json)
     if options.output:
         note(f"Written to {await write_document(user_path(options.output), as_markdown(report))}")
     return int(report.is_worse)

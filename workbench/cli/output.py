@@ -75,6 +75,14 @@ def print_json(value: object) -> None:
     write(f"{text}\n")
 
 
+def print_result(document: object, text: str, *, json: bool) -> None:
+    """Print a result as its JSON document, or as a text for people."""
+    if json:
+        print_json(document)
+    else:
+        say(text.rstrip("\n"))
+
+
 def _finite(value: object) -> object:
     """`value` with None for the numbers that JSON cannot hold."""
     if isinstance(value, float):

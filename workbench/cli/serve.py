@@ -8,7 +8,7 @@ import os
 from dataclasses import replace
 from functools import partial
 
-from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.composition import Workers, compose
 from workbench.cli.options import (
     MODEL_HELP,
     add_json,
@@ -54,8 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl+C."""
     workers = compose()
-    for problem in workers.problems:
-        note(describe_problem(problem, workers.paths.config_file))
+    workers.note_problems()
     model = options.model or workers.config.model
     if not model:
         raise ParameterError("No model is named, here or in the config.", "Write it: workbench serve MODEL")

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 
-from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, settings
-from workbench.cli.output import error_text, note, print_json, say
+from workbench.cli.output import error_text, note, print_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.bench import BenchTest
 from workbench.core.cancel import CancelToken
@@ -87,8 +87,7 @@ def run(options: argparse.Namespace) -> int:
     pairs = parse_number(options.pairs, "--pairs", 3, MOST_REPETITIONS)
     minutes = None if options.minutes is None else float(parse_number(options.minutes, "--minutes", 1, 10_000))
     workers = compose()
-    for problem in workers.problems:
-        note(describe_problem(problem, workers.paths.config_file))
+    workers.note_problems()
     entry = workers.catalog.resolve(options.model)
     recipe = kept_recipe(workers.kept.of(entry)).onto(entry.recipe or Recipe())
     _, today = settings(options, workers.config, recipe)
@@ -126,10 +125,7 @@ async def _tune(plan: TunePlan, workers: Workers, options: argparse.Namespace, c
     record = job.record
     if not any(trial.runs for trial in record.trials):
         raise job.error or StoppedError("Stopped before the first result.")
-    if options.json:
-        print_json(as_json(record))
-    else:
-        say(as_markdown(record).rstrip("\n"))
+    print_result(as_json(record), as_markdown(record), json=options.json)
     if options.keep:
         _keep(workers, plan.model, record.values)
     if job.error is not None:
@@ -150,10 +146,7 @@ async def _go_deep(plan: DepthPlan, workers: Workers, options: argparse.Namespac
     record = job.record
     if not record.points:
         raise job.error or StoppedError("Stopped before the first result.")
-    if options.json:
-        print_json(depth.as_json(record))
-    else:
-        say(depth.as_markdown(record).rstrip("\n"))
+    print_result(depth.as_json(record), depth.as_markdown(record), json=options.json)
     return INTERRUPTED if job.stopped else 0
 
 
