@@ -20,7 +20,6 @@ from workbench.core.bench import (
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.engine_hosts import PROCESS
-from workbench.core.errors import CancelledError
 from workbench.core.models import ModelEntry
 from workbench.engine.child.host import close_in_child, opened
 from workbench.engine.child.process import EngineProcess
@@ -46,13 +45,9 @@ class AnyBencher(Bencher):
         if case.settings.engine_host == PROCESS:
             return await self._here.open(case, on_progress, cancel)
         model = await asyncio.to_thread(self._resolve, case.ref)
-        process = await self._seats.take(case.settings.engine_host)
-        if cancel.is_set:
-            await self._seats.leave(process, keep=True)
-            raise CancelledError("Loading was stopped.")
-        found: OpenTarget = await opened(
-            self._seats, process, cancel, "open_target", model, case, Callback(on_progress)
-        )
+        arguments = model, case, Callback(on_progress)
+        found: OpenTarget
+        process, found = await opened(self._seats, case.settings.engine_host, cancel, "open_target", *arguments)
         return _ChildTarget(self._seats, process, found)
 
 

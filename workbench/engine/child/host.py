@@ -27,12 +27,19 @@ Resolve = Callable[[str], ModelEntry]
 
 
 async def opened(
-    seats: EngineSeats, process: EngineProcess, cancel: CancelToken, method: str, *arguments: Passed
-) -> Passed:
-    """What `method` of a child opens. Where the task is cancelled, it is closed as soon as it is open."""
+    seats: EngineSeats, host: str, cancel: CancelToken, method: str, *arguments: Passed
+) -> tuple[EngineProcess, Passed]:
+    """The child for `host`, and what `method` of it opens.
+
+    Where the task is cancelled, it is closed as soon as it is open.
+    """
+    process = await seats.take(host)
+    if cancel.is_set:
+        await seats.leave(process, keep=True)
+        raise CancelledError("Loading was stopped.")
     opening = process.submit(ROOT, method, *arguments, cancel)
     try:
-        return await asyncio.shield(asyncio.wrap_future(opening))
+        return process, await asyncio.shield(asyncio.wrap_future(opening))
     except asyncio.CancelledError:
         cancel.set()
         loop = asyncio.get_running_loop()
@@ -65,12 +72,9 @@ class ChildHost(EngineHost):
         correction: Correction = {}
         if self._correction is not None and model.architecture:
             correction = dict(await self._correction(model.architecture))
-        process = await self._seats.take(settings.engine_host)
-        if cancel.is_set:
-            await self._seats.leave(process, keep=True)
-            raise CancelledError("Loading was stopped.")
         arguments = model, settings, correction, Callback(on_progress)
-        found: OpenEngine = await opened(self._seats, process, cancel, "open", *arguments)
+        found: OpenEngine
+        process, found = await opened(self._seats, settings.engine_host, cancel, "open", *arguments)
         # The start of the process is a part of the load.
         info = replace(found.info, load_ms=(time.perf_counter() - began) * 1e3)
         return ChildEngine(self._seats, process, replace(found, info=info))

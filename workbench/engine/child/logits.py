@@ -10,7 +10,7 @@ from typing_extensions import override
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.engine_hosts import PROCESS
-from workbench.core.errors import CancelledError, QualityError, WorkbenchError
+from workbench.core.errors import QualityError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.engine.child.host import close_in_child, opened
 from workbench.engine.child.process import EngineProcess
@@ -41,12 +41,9 @@ class AnyLogitHost(LogitHost):
         if first == PROCESS:
             return await self._here.open(specs, n_ctx, on_progress, cancel)
         models = {spec.ref: await asyncio.to_thread(self._resolve, spec.ref) for spec in specs}
-        process = await self._seats.take(first)
-        if cancel.is_set:
-            await self._seats.leave(process, keep=True)
-            raise CancelledError("Loading was stopped.")
         arguments = models, tuple(specs), n_ctx, Callback(on_progress)
-        found: OpenLogits = await opened(self._seats, process, cancel, "open_logits", *arguments)
+        found: OpenLogits
+        process, found = await opened(self._seats, first, cancel, "open_logits", *arguments)
         return _ChildLogits(self._seats, process, found)
 
 
