@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from typing_extensions import override
 
@@ -17,7 +17,10 @@ from workbench.core.parameters import LoadSettings
 from workbench.engine.files import LocalFiles
 
 if TYPE_CHECKING:
+    from workbench.gguf.fit import FitModel, FitQuestion
     from workbench.gguf.shares import Fit, Room
+
+Priced = TypeVar("Priced")
 
 
 class LocalAdviser(MemoryAdviser):
@@ -62,48 +65,48 @@ class LocalAdviser(MemoryAdviser):
 
     @override
     async def footprint(self, model: ModelEntry, load: LoadSettings) -> Footprint | None:
+        return await self._priced(model, load, _footprint)
+
+    @override
+    async def needs(self, model: ModelEntry, load: LoadSettings) -> Needs | None:
+        return await self._priced(model, load, _needs)
+
+    async def _priced(
+        self, model: ModelEntry, load: LoadSettings, answer: Callable[[FitModel, FitQuestion, Room, Fit], Priced | None]
+    ) -> Priced | None:
+        """What `answer` finds in the estimate of a model; None where there is none."""
         if model.path is None:
             return None
         try:
             found = await self._files.fit_model(Path(model.path), model.adapter_path)
             question, room = found.question(load), await self._files.room()
-            fit = found.price(question, room)
-            return (
-                None if fit.refusal is not None else Footprint(fit.total_bytes, found.largest_context(question, room))
-            )
+            return answer(found, question, room, found.price(question, room))
         except (WorkbenchError, ArithmeticError, LookupError, TypeError, ValueError):
             # A layout that is not known.
             return None
 
-    @override
-    async def needs(self, model: ModelEntry, load: LoadSettings) -> Needs | None:
-        if model.path is None:
-            return None
-        try:
-            found = await self._files.fit_model(Path(model.path), model.adapter_path)
-            question, room = found.question(load), await self._files.room()
-            fit = found.price(question, room)
-            return Needs(
-                tuple(
-                    DeviceNeed(
-                        share.device.name,
-                        share.total_bytes,
-                        max(0, share.device.free_bytes - share.device.reserve_bytes),
-                    )
-                    for share in fit.shares
-                ),
-                question.n_ctx,
-                tuple(gpu.name for gpu in room.gpus),
-                fit.gpu_layers,
-                found.most_layers(question, room),
-                found.layers,
-                found.expert_layers,
-                found.fewest_cpu_experts(question, room),
-                fit.refusal,
+
+def _footprint(found: FitModel, question: FitQuestion, room: Room, fit: Fit) -> Footprint | None:
+    return None if fit.refusal is not None else Footprint(fit.total_bytes, found.largest_context(question, room))
+
+
+def _needs(found: FitModel, question: FitQuestion, room: Room, fit: Fit) -> Needs:
+    return Needs(
+        tuple(
+            DeviceNeed(
+                share.device.name, share.total_bytes, max(0, share.device.free_bytes - share.device.reserve_bytes)
             )
-        except (WorkbenchError, ArithmeticError, LookupError, TypeError, ValueError):
-            # A layout that is not known.
-            return None
+            for share in fit.shares
+        ),
+        question.n_ctx,
+        tuple(gpu.name for gpu in room.gpus),
+        fit.gpu_layers,
+        found.most_layers(question, room),
+        found.layers,
+        found.expert_layers,
+        found.fewest_cpu_experts(question, room),
+        fit.refusal,
+    )
 
 
 def _rest(room: Room, fit: Fit) -> Room:
