@@ -70,47 +70,14 @@ class AnswerText:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._decode = self._decoder.decode
         self._stops = StopStrings(stops)
-        self._splitter = ReasoningSplitter(opened, own, begun=begun, continued=continued, calls=calls)
+        self.splitter = ReasoningSplitter(opened, own, begun=begun, continued=continued, calls=calls)
+        """Knows whether the text is inside of thoughts, and what the markers are."""
         self._calls = calls
         self._ready: list[TextPiece] = []
 
-    @property
-    def thinking(self) -> bool:
-        """Whether the text is inside of thoughts."""
-        return self._splitter.thinking
-
-    @property
-    def thoughts_end(self) -> str:
-        """What ends the thoughts."""
-        return self._splitter.thoughts_end
-
-    @property
-    def answering(self) -> bool:
-        """Whether the answer has begun."""
-        return self._splitter.answering
-
-    @property
-    def family_known(self) -> bool:
-        """Whether the markers of a family were seen, or the prompt has opened its thoughts."""
-        return self._splitter.family_known
-
-    @property
-    def marker_rest(self) -> str:
-        """What completes a marker whose beginning is held; empty where none is."""
-        return self._splitter.marker_rest
-
-    @property
-    def in_header(self) -> bool:
-        """Whether the text is that of a header, which says what follows it."""
-        return self._splitter.in_header
-
-    def may_become_marker(self, text: str) -> bool:
-        """Whether the answer has not begun, and `text` may be a part of a marker instead."""
-        return self._splitter.may_become_marker(text)
-
     def overshoots(self, data: bytes) -> bool:
         """Whether these bytes end the thoughts and have text of the answer too."""
-        return self._splitter.overshoots(data.decode("utf-8", "replace"))
+        return self.splitter.overshoots(data.decode("utf-8", "replace"))
 
     @property
     def is_whole(self) -> bool:
@@ -137,18 +104,18 @@ class AnswerText:
 
     def _push(self, text: str) -> TextPiece:
         text = self._stops.push(text)
-        if self._splitter.done and not self._ready:
+        if self.splitter.done and not self._ready:
             return TextPiece(without_control(text), "answer")
         if text:
-            self._ready += self._splitter.push(text)
+            self._ready += self.splitter.push(text)
         if self._ready:
             return self._ready.pop(0)
-        return STILL_THINKING if self._splitter.within_thoughts else NOTHING
+        return STILL_THINKING if self.splitter.within_thoughts else NOTHING
 
     def flush(self) -> tuple[str, str]:
         """The rest of the reasoning and of the answer, at its end. The bytes of an unfinished character are dropped."""
         if not self._stops.found:
-            self._ready += self._splitter.push(self._stops.flush())
-        pieces, self._ready = [*self._ready, self._splitter.flush()], []
+            self._ready += self.splitter.push(self._stops.flush())
+        pieces, self._ready = [*self._ready, self.splitter.flush()], []
         reasoning, answer = ("".join(p.text for p in pieces if p.kind == kind) for kind in ("reasoning", "answer"))
         return reasoning, answer

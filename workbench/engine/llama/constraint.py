@@ -122,7 +122,7 @@ class FormatSampler:
         self._matcher = matcher
         self._vocabulary = model.vocabulary
         self._pieces = model.pieces
-        self._begun = text.answering
+        self._begun = text.splitter.answering
         self._blanks = 0
         size = model.vocabulary.size
         self._all = np.arange(size, dtype=np.int32)
@@ -150,13 +150,13 @@ class FormatSampler:
     def _begin(self, logits: Logits, token: int) -> int:
         """`token`, or the one in its place, before the answer has begun."""
         text, choices = self._text, self._all
-        while text.thinking and text.overshoots(self._pieces[token]):
+        while text.splitter.thinking and text.overshoots(self._pieces[token]):
             # It would end the thoughts and begin the answer, in which the grammar looks at whole tokens.
             choices = choices[choices != token]
             token = self._sampler.choose(logits, choices)
-        if text.thinking or self._is_markup(token):
+        if text.splitter.thinking or self._is_markup(token):
             return token
-        if rest := text.marker_rest:
+        if rest := text.splitter.marker_rest:
             # The beginning of a marker was written, with which no answer begins.
             return self._vocabulary.tokenize_inside(rest)[0]
         self._begun = True
@@ -165,16 +165,16 @@ class FormatSampler:
     def _is_markup(self, token: int) -> bool:
         """Whether a token belongs to the markup around thoughts, or to the white space after them."""
         text, data = self._text, self._pieces[token]
-        if text.in_header or self._vocabulary.is_end(token):
-            return text.in_header
+        if text.splitter.in_header or self._vocabulary.is_end(token):
+            return text.splitter.in_header
         if not data:
-            return text.may_become_marker(self._pieces.control(token))
+            return text.splitter.may_become_marker(self._pieces.control(token))
         piece = data.decode("utf-8", "replace")
-        if text.family_known and not piece.strip():
+        if text.splitter.family_known and not piece.strip():
             self._blanks += 1
             return self._blanks <= MOST_BLANKS
         # A single character is more likely the beginning of an answer, where it can be one.
-        return text.may_become_marker(piece) and (len(piece.strip()) > 1 or not self._fits(token))
+        return text.splitter.may_become_marker(piece) and (len(piece.strip()) > 1 or not self._fits(token))
 
     def _constrained(self, logits: Logits, token: int) -> int:
         if not self._fits(token):

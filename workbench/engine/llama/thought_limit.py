@@ -47,7 +47,7 @@ class ThoughtLimit:
 
     def look(self) -> None:
         """Count a token of the thoughts, and end them where it is time: after each token, and before the first."""
-        if not self._watches or self._forced or not self._text.thinking:
+        if not self._watches or self._forced or not self._text.splitter.thinking:
             return
         self._spent += 1
         spent = 0 <= self._budget <= self._spent
@@ -55,4 +55,4 @@ class ThoughtLimit:
             # A model that opens another block of thoughts has read the phrase already.
             phrase = SHORT_OF_TIME if self._spent and not self._ended else ""
             self._ended = True
-            self._forced.extend(self._vocabulary.tokenize_inside(phrase + self._text.thoughts_end))
+            self._forced.extend(self._vocabulary.tokenize_inside(phrase + self._text.splitter.thoughts_end))
