@@ -11,7 +11,7 @@ from workbench.cli.composition import Workers, compose
 from workbench.cli.eval import candidates
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, add_output, add_settings, output_path
-from workbench.cli.output import error_text, note, print_json, print_table, say, write_result
+from workbench.cli.output import error_text, note, note_problems, print_json, print_table, say, write_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, WorkbenchError
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     options.output = output_path(options.output, FORMS)
     if options.list or options.show:
         return _kept(options, workers)
-    workers.note_problems()
+    note_problems(workers.problems, workers.paths.config_file)
     if len(options.models) != 2:
         raise ParameterError(f"A blind test has two models, not {len(options.models)}.", "Write workbench abx A B.")
     test = BlindTest(_plan(options, workers), workers, workers.engines, workers.adviser, lambda: _progress(test, line))

@@ -10,7 +10,7 @@ from workbench.cli.bench_run import BenchCommand
 from workbench.cli.bench_sweep import add_sweep_arguments, confirm, confirm_load, option_help, sweep_plan
 from workbench.cli.composition import compose
 from workbench.cli.options import add_json
-from workbench.cli.output import note
+from workbench.cli.output import note, note_problems
 from workbench.core.errors import ParameterError
 from workbench.core.kept import kept_recipe
 from workbench.core.models import ModelEntry
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     if plan.sweep is not None:
         confirm_load(plan.sweep, yes=options.yes)
     workers = compose()
-    workers.note_problems()
+    note_problems(workers.problems, workers.paths.config_file)
     recipes: dict[str, Recipe | None] = {}
     entries: dict[str, ModelEntry] = {}
     for model in plan.grid.models:

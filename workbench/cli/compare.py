@@ -20,7 +20,7 @@ from workbench.cli.options import (
     settings,
     system_prompt,
 )
-from workbench.cli.output import error_document, error_text, note, print_json, say, write_result
+from workbench.cli.output import error_document, error_text, note, note_problems, print_json, say, write_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, WorkbenchError
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the race; 1 where a lane failed, 130 where the user stopped it."""
     workers = compose()
-    workers.note_problems()
+    note_problems(workers.problems, workers.paths.config_file)
     specs = _specs(options, workers)
     options.output = output_path(options.output, FORMS)
     prompt = prompt_of(options.prompt)

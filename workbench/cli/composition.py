@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import __version__
-from workbench.cli.output import note
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
@@ -77,11 +76,6 @@ class Workers:
     problems: tuple[ConfigProblem, ...]
     measuring: set[int] = field(default_factory=set)
     """The ids of the processes that measure for this one."""
-
-    def note_problems(self) -> None:
-        """Print the problems of the config on standard error."""
-        for problem in self.problems:
-            note(describe_problem(problem, self.paths.config_file))
 
     @cached_property
     def catalog(self) -> LibraryCatalog:
@@ -343,10 +337,3 @@ def find_file(workers: Workers, ref: str) -> tuple[ModelEntry, Path]:
     if entry.path is None:
         raise ModelFileError(f"{entry.name} has no file to read.", "Name a .gguf file, or `demo`.")
     return entry, Path(entry.path)
-
-
-def describe_problem(problem: ConfigProblem, path: Path) -> str:
-    """A problem of the config file, as one line."""
-    file = problem.file or path
-    place = f"{file}, line {problem.line}" if problem.line else str(file)
-    return f"{place}: {problem.message}"

@@ -9,7 +9,7 @@ from functools import partial
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, add_output, output_path
-from workbench.cli.output import error_text, note, print_json, print_result, print_table, write_result
+from workbench.cli.output import error_text, note, note_problems, print_json, print_result, print_table, write_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import DecisionError, ParameterError, WorkbenchError
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         raise ParameterError("No model is named.", "Write `workbench decide MODEL`; `workbench models` lists them.")
     limits = {name: parse_constraint(name, getattr(options, name) or "") for name in LIMITS}
     constraints = Constraints(**limits)  # type: ignore[arg-type]
-    workers.note_problems()
+    note_problems(workers.problems, workers.paths.config_file)
     return asyncio.run(stoppable(partial(_decide, options, workers, constraints)))
 
 

@@ -10,10 +10,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from workbench import __version__
-from workbench.cli.composition import describe_problem
 from workbench.cli.doctor_report import Report, print_report, report_as_json
 from workbench.cli.options import add_json
-from workbench.cli.output import print_json
+from workbench.cli.output import describe_problem, print_json
 from workbench.core.config import Config
 from workbench.core.errors import WorkbenchError
 from workbench.core.servers import ServerInfo

@@ -23,6 +23,7 @@ from workbench.cli.output import (
     error_document,
     error_text,
     note,
+    note_problems,
     print_json,
     print_result,
     print_table,
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         if options.pack:
             raise ParameterError("--list and --show ask nothing.", "Leave out the pack and the models.")
         return asyncio.run(_show(options, workers)) if options.show else _list(options, workers)
-    workers.note_problems()
+    note_problems(workers.problems, workers.paths.config_file)
     if not options.pack or not options.models:
         hint = f"Write workbench eval PACK MODEL …; these packs come along: {', '.join(shipped_packs())}."
         raise ParameterError("An evaluation needs a pack and a model.", hint)

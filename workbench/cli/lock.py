@@ -14,7 +14,7 @@ from typing import Any
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import CommandParser
 from workbench.cli.options import add_json
-from workbench.cli.output import error_text, note, print_json, print_result, say
+from workbench.cli.output import error_text, note, note_problems, print_json, print_result, say
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, ParameterError, StoppedError, TuneError, WorkbenchError
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output and not options.check:
         raise ParameterError("-o writes the report of --check.", "Add --check.")
     workers = compose()
-    workers.note_problems()
+    note_problems(workers.problems, workers.paths.config_file)
     if not options.check:
         return asyncio.run(stoppable(lambda _: _lock(options, path, chosen, workers)))
     return asyncio.run(stoppable(partial(_check, options, _read(path), workers)))

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from workbench.core.config import ConfigProblem
 from workbench.core.errors import WorkbenchError
 from workbench.store.paths import find_paths
 from workbench.ui.kit.sanitize import clean, clean_line
@@ -151,6 +152,19 @@ def note(text: str, *, end: str = "\n", start: str = "") -> None:
     """
     with suppress(OSError):  # Nobody is left to read it.
         print(f"{start}{clean(text)}", end=end, file=sys.stderr, flush=True)
+
+
+def describe_problem(problem: ConfigProblem, path: Path) -> str:
+    """A problem of the config file, as one line."""
+    file = problem.file or path
+    place = f"{file}, line {problem.line}" if problem.line else str(file)
+    return f"{place}: {problem.message}"
+
+
+def note_problems(problems: Iterable[ConfigProblem], path: Path) -> None:
+    """Print the problems of the config on standard error."""
+    for problem in problems:
+        note(describe_problem(problem, path))
 
 
 def ask(question: str) -> bool:

@@ -11,7 +11,7 @@ from functools import partial
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, add_output, output_path
-from workbench.cli.output import note, print_json, print_table, say, write_result
+from workbench.cli.output import note, note_problems, print_json, print_table, say, write_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         if options.models:
             raise ParameterError("--list and --show measure nothing.", "Leave out the models.")
         return _list(options, workers) if options.list else _show(options, workers)
-    workers.note_problems()
+    note_problems(workers.problems, workers.paths.config_file)
     return asyncio.run(stoppable(partial(_run, options, workers, plans_of(options, workers))))
 
 

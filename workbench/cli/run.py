@@ -21,7 +21,7 @@ from workbench.cli.options import (
     settings,
     system_prompt,
 )
-from workbench.cli.output import error_document, note, print_json, say, write_exactly
+from workbench.cli.output import error_document, note, note_problems, print_json, say, write_exactly
 from workbench.cli.progress import ProgressLine, show_loading, stoppable
 from workbench.core.answer import Answer, Outcome
 from workbench.core.cancel import CancelToken
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print one answer; gives 130 where the user stopped it."""
     workers = compose()
-    workers.note_problems()
+    note_problems(workers.problems, workers.paths.config_file)
     recipe = workers.catalog.recipe_with_kept(options.model)
     sampling, load = settings(options, workers.config, recipe)
     prompt = prompt_of(options.prompt)

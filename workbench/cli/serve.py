@@ -18,7 +18,7 @@ from workbench.cli.options import (
     settings,
     system_prompt,
 )
-from workbench.cli.output import note, print_json
+from workbench.cli.output import note, note_problems, print_json
 from workbench.cli.progress import ProgressLine, show_loading, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl+C."""
     workers = compose()
-    workers.note_problems()
+    note_problems(workers.problems, workers.paths.config_file)
     model = options.model or workers.config.model
     if not model:
         raise ParameterError("No model is named, here or in the config.", "Write it: workbench serve MODEL")

@@ -6,7 +6,7 @@ import argparse
 
 from workbench.cli.composition import compose
 from workbench.cli.options import MODEL_HELP, add_json, add_settings, given_values, origins, settings, system_prompt
-from workbench.cli.output import print_json, say
+from workbench.cli.output import note_problems, print_json, say
 from workbench.core.errors import ParameterError, did_you_mean
 from workbench.core.kept import SYSTEM
 from workbench.core.models import ModelEntry
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Keep, remove and show."""
     workers = compose()
-    workers.note_problems()
+    note_problems(workers.problems, workers.paths.config_file)
     is_served = is_server_ref(options.model)
     name = options.model.partition("#")[2]
     if is_served and not name:

@@ -10,7 +10,7 @@ from functools import partial
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, settings
-from workbench.cli.output import error_text, note, print_result
+from workbench.cli.output import error_text, note, note_problems, print_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.bench import BenchTest
 from workbench.core.cancel import CancelToken
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     pairs = parse_number(options.pairs, "--pairs", 3, MOST_REPETITIONS)
     minutes = None if options.minutes is None else float(parse_number(options.minutes, "--minutes", 1, 10_000))
     workers = compose()
-    workers.note_problems()
+    note_problems(workers.problems, workers.paths.config_file)
     entry = workers.catalog.resolve(options.model)
     recipe = kept_recipe(workers.kept.of(entry)).onto(entry.recipe or Recipe())
     _, today = settings(options, workers.config, recipe)
