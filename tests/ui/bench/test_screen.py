@@ -128,7 +128,7 @@ async def test_the_model_of_the_chat_is_measured_with_enter(
         text = seen(app)
         assert "pp512" in text
         assert "tg128" in text
-        assert "kept as 260101-120000-0000" in text
+        assert "kept as 261121-120001-abcd" in text
         assert len(app.screen.query(BenchPlot)) == 2
         (kept,) = bench.bench_runs.records
         assert kept.command == ("bench", "smol:Q4_K_M")
