@@ -304,7 +304,7 @@ async def test_an_earlier_run_puts_its_settings_into_the_form_and_arrows_pass_th
 ) -> None:
     command = ("bench", "qwen", "smol:Q8_0", "gone", "-n", "32", "-ctk", "q8_0", "--pairs", "7")
     old = replace(record(result(BenchTest(n_gen=32))), kind="pairs", command=command)
-    async with bench_on(host, clock, bench=FakeBench(book=FakeRuns([old]))) as (app, pilot):
+    async with bench_on(host, clock, bench=FakeBench(book=FakeRuns([old])), size=(80, 24)) as (app, pilot):
         await press_keys(pilot, "ctrl+r")
         await press_keys(pilot, "enter")
         form = bench_of(app).form
