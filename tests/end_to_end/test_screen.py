@@ -21,6 +21,7 @@ WORKBENCH = str(Path(sys.executable).parent / "workbench")
 ENTER, ESCAPE, CTRL_O, CTRL_Q, F7 = "\r", "\x1b", "\x0f", "\x11", "\x1b[18~"
 TAB, F3, LEFT, RIGHT = "\t", "\x1bOR", "\x1b[D", "\x1b[C"
 ALTERNATE_SCREEN, MOUSE, CURSOR, FOCUS = 1049, 1000, 25, 1004
+UP, DOWN, PAGE_UP, PAGE_DOWN, F5 = "\x1b[A", "\x1b[B", "\x1b[5~", "\x1b[6~", "\x1b[15~"
 
 
 @pytest.fixture
@@ -174,6 +175,42 @@ def test_a_small_terminal_that_grows(start):
     terminal.send(CTRL_O)
     terminal.wait_for("scripted")
     terminal.send(ESCAPE)
+    terminal.send(CTRL_Q)
+    assert terminal.wait_for_exit() == 0
+
+
+WIDE_TEXT = """FROM demo
+MESSAGE user Compare the quantizations.
+MESSAGE assistant \"\"\"
+| model | quantization | tokens per second | remarks |
+|---|---|--:|---|
+| SmolLM2-135M-Instruct | Q4_K_M | 142.3 | surprisingly usable for summarization |
+| Llama-3.2-1B-Instruct | Q8_0 | 32.9 | see https://huggingface.co/bartowski/Llama-3.2-1B-Instruct-GGUF |
+
+```python
+measure(model="SmolLM2-135M-Instruct", quantization="Q4_K_M", repetitions=5, prompt=512)
+```
+
+The last words.
+\"\"\"
+"""
+
+
+def test_wide_texts_are_read_and_scrolled_and_arrows_walk_through_a_form(start, home):
+    modelfile = home / "wide.modelfile"
+    modelfile.write_text(WIDE_TEXT, encoding="utf-8")
+    terminal = start(str(modelfile), columns=80, rows=24)
+    terminal.wait_for("is ready", "↪", "The last words.")
+    terminal.send(PAGE_UP + PAGE_UP)
+    terminal.wait_for("Compare the quantizations.", "tokens per second  142.3")
+    terminal.send(PAGE_DOWN + PAGE_DOWN)
+    terminal.wait_for("The last words.")
+    terminal.send(F5)
+    terminal.wait_for("Under load", "Prompt tokens (pp)")
+    terminal.send(UP)
+    terminal.wait_for("The first model is A, the reference.")
+    terminal.send(DOWN + DOWN)
+    terminal.wait_for("Generated tokens (tg)")
     terminal.send(CTRL_Q)
     assert terminal.wait_for_exit() == 0
 

@@ -152,12 +152,16 @@ class BenchInput(Horizontal):
         return True
 
 
+class BenchFields(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """The fields. The arrow keys go from one to the next, and it scrolls with them, at every height."""
+
+
 class BenchForm(Vertical):
     """Models and fields, and a hint about the focused one."""
 
     models = query_one("#bench-models", BenchModelRows)
     heading = query_one("#bench-models-heading", BenchLines)
-    fields = query_one("#bench-fields", VerticalScroll)
+    fields = query_one("#bench-fields", BenchFields)
     hint = query_one("#bench-hint", Label)
 
     class Changed(Message):
@@ -173,7 +177,7 @@ class BenchForm(Vertical):
     def compose(self) -> ComposeResult:
         yield BenchLines(widget_id="bench-models-heading")
         yield BenchModelRows("bench-models")
-        with VerticalScroll(id="bench-fields", can_focus=False):
+        with BenchFields(id="bench-fields"):
             for field in FIELDS:
                 yield BenchInput(field)
         yield Label("", id="bench-hint", markup=False)
