@@ -194,7 +194,9 @@ class DecisionScreen(ExperimentScreen):
         record = self._record
         name = record.model if record is not None else self._model.name if self._model is not None else "no model"
         best = "" if record is None else f"  the best by {record.answer.prefer} ({self.key_for('decision.prefer')})"
-        return styled(("DECIDE  ", "rows--heading"), (cut(name, width - 48), "rows--name"), (best, "rows--dim"))
+        return styled(
+            ("DECIDE  ", "rows--heading"), (cut(name, width - 8 - len(best)), "rows--name"), (best, "rows--dim")
+        )
 
     def _welcome(self) -> list[Content]:
         if self._problem:

@@ -31,7 +31,7 @@ from workbench.ui.evals.packs import EvalPacks
 from workbench.ui.evals.widgets import SAMPLES, EvalLines, sample_setting
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import styled
+from workbench.ui.kit.text import paragraph, styled
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
@@ -122,18 +122,18 @@ class EvalScreen(ExperimentScreen):
         with self.app.batch_update():
             names = [model.label for model in self._models]
             self.head.set_lines(pack_lines(self._packs.pack, names, self._samples, width))
-            self.scores.set_lines(score_lines(record, width) if record is not None else self._welcome())
+            self.scores.set_lines(score_lines(record, width) if record is not None else self._welcome(width))
             results = record.results if record is not None else ()
             self.cases.show(len(results), self._case, choosable=True, cursor=self.cases.cursor or 0, hold=True)
             self._show_detail()
             self.state.set_lines([self._said.text or styled((self._state(), "rows--dim"))])
 
-    def _welcome(self) -> list[Content]:
+    def _welcome(self, width: int) -> list[Content]:
         pack, add, start, blind = (self.key_for(f"eval.{name}") for name in ("pack", "add", "start", "blind"))
         again = f"{self.key_for('app.evals')} again goes to quality over a text."
         first = f"{pack} chooses a pack, {add} adds a model, {start} asks them."
         second = f"{blind} begins a blind test of two models. {again}"
-        return [styled((text, "rows--dim")) for text in (first, second)]
+        return [*paragraph(first, width, style="rows--dim"), *paragraph(second, width, style="rows--dim")]
 
     def _state(self) -> str:
         if self._earlier is not None:

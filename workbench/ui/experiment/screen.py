@@ -77,13 +77,14 @@ class ExperimentScreen(Screen[None]):
         self.set_class(event.size.width >= WIDE, "-wide")
         self.call_after_refresh(self._paint)
 
-    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
-        self._said.say(Content(clean_line(text.replace("\n", " "))), seconds)
+    def say(self, text: str, seconds: float = SAY_SECONDS, holds: Callable[[], bool] = lambda: True) -> None:
+        """Show a message for some seconds, but not longer than it `holds`."""
+        self._said.say(Content(clean_line(text.replace("\n", " "))), seconds, holds)
 
     def _busy(self) -> bool:
         """Whether something runs; if it does, the user gets a notice."""
         if self.running:
-            self.say(f"{self.WORK} runs: {self.key_for(self.STOP)} stops it.")
+            self.say(f"{self.WORK} runs: {self.key_for(self.STOP)} stops it.", holds=lambda: self.running)
         return self.running
 
     def escape_label(self) -> str:

@@ -20,6 +20,8 @@ from workbench.ui.kit.table import MOST_FLEXIBLE
 from workbench.ui.kit.text import cut_line, padded, paragraph, styled
 
 _KLD, _ENDS, _RATIO, _TOP = 10, 19, 10, 10
+_LEAST_NAME = 16
+"""Columns of a name that are worth more than the interval, which the details have too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ def record_rows(records: Sequence[QualityRecord]) -> list[QualityRow]:
 
 def header(width: int) -> Content:
     """The names of the columns."""
-    figures = f"{'mean KLD':>{_KLD}}  {'95 %':<{_ENDS}}{'PPL ratio':>{_RATIO}}{'same top':>{_TOP}}"
+    ends = f"  {'95 %':<{_ENDS}}" if _has_ends(width) else ""
+    figures = f"{'mean KLD':>{_KLD}}{ends}{'PPL ratio':>{_RATIO}}{'same top':>{_TOP}}"
     return styled((f"{'':<{_room(width)}}{figures}", "rows--header"))
 
 
@@ -63,13 +66,18 @@ def row_line(row: QualityRow, width: int) -> Content:
     return styled(
         name,
         (f"{kld:>{_KLD}}", "rows--figure"),
-        (f"  {_ends(found.kld_interval):<{_ENDS}}", "rows--dim"),
+        (f"  {_ends(found.kld_interval):<{_ENDS}}" if _has_ends(width) else "", "rows--dim"),
         (f"{ratio:>{_RATIO}}{top:>{_TOP}}", ""),
     )
 
 
 def _room(width: int) -> int:
-    return max(8, min(MOST_FLEXIBLE, width - _KLD - _ENDS - _RATIO - _TOP - 2))
+    ends = _ENDS + 2 if _has_ends(width) else 0
+    return max(8, min(MOST_FLEXIBLE, width - _KLD - ends - _RATIO - _TOP))
+
+
+def _has_ends(width: int) -> bool:
+    return width >= _LEAST_NAME + _KLD + _ENDS + _RATIO + _TOP + 2
 
 
 def _ends(interval: Interval | None) -> str:

@@ -21,7 +21,7 @@ from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.widgets import EvalLines
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut_line, styled
+from workbench.ui.kit.text import cut, cut_line, styled
 from workbench.ui.quality.lines import QualityRow, detail_lines, header, progress_line, record_rows, row_line
 from workbench.ui.quality.setup import DEPTHS, QualitySetup
 from workbench.ui.services import Services
@@ -107,7 +107,7 @@ class QualityScreen(ExperimentScreen):
             line = self._said.text
             if not line and self._series is not None and self._series.running:
                 line = progress_line(self._series, width)
-            self.state.set_lines([line or styled((self._hint(), "rows--dim"))])
+            self.state.set_lines([line or styled((cut(self._hint(), width), "rows--dim"))])
 
     def _rows(self) -> list[QualityRow]:
         """What is done, what runs, and what would be measured."""
