@@ -67,6 +67,8 @@ async def test_no_notification_covers_the_prompt_and_the_log_wraps(
         rack = app.screen.get_child_by_type(ToastRack)
         assert len(rack.query(Toast)) == 4
         assert not rack.region.overlaps(app.chat.prompt.region)
+        app.chat.status.say("word " * 20)
+        assert sum(line.plain.count("word") for line in app.chat.status.lines) == 20
         lines = app.screen.query_one(LogPane).text.lines
         assert sum(line.plain.count("word") for line in lines) == 40
         assert max(line.cell_length for line in lines) <= app.chat.prompt.region.width

@@ -11,7 +11,7 @@ from workbench.core.telemetry import Alarm
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut, styled
+from workbench.ui.kit.text import cut, cut_line, styled, wrap
 from workbench.ui.machine.lines import ALARM_SECONDS
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
@@ -20,6 +20,8 @@ from workbench.ui.workspace.model_slot import Load
 from workbench.ui.workspace.workspace import Workspace
 
 BAR_WIDTH = 16
+MOST_ROWS = 3
+"""Rows of a long message."""
 _VALUE, _LABEL = "gauge--value", "gauge--label"
 
 
@@ -39,12 +41,13 @@ class StatusLine(Lines):
 
     def show(self) -> None:
         """Show the current message, else the running work, else what needs attention."""
-        self.set_lines([self._line()])
+        width = self.content_size.width or self.app.size.width
+        message = self._message.text
+        # What is said is read to its end; the running work stays on one row.
+        self.set_lines(wrap(message, width)[:MOST_ROWS] if message else [cut_line(self._line(), width)])
 
     def _line(self) -> Content:
         workspace = self._workspace
-        if self._message.text:
-            return self._message.text
         if workspace.slot.load is not None:
             return self._loading_line(workspace.slot.load)
         if workspace.answering is not None:
