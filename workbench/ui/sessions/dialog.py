@@ -78,7 +78,7 @@ class SessionsDialog(Dialog[str | None]):
         with dialog_box(
             "sessions-box",
             "Sessions",
-            "Enter opens · ↓ then e names · t pins · d deletes · Space marks · Esc closes",
+            "Enter opens · ↓: e names, t pins, d deletes, Space marks · Esc closes",
         ):
             yield InputLine("sessions-search", "Search all messages…")
             yield SessionRows("sessions-rows")
