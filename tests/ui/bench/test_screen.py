@@ -232,6 +232,13 @@ async def test_stopping_keeps_what_is_done(host: ScriptedHost, clock: FakeClock)
         assert isinstance(app.focused.parent, BenchInput)  # type: ignore[union-attr]
 
 
+async def test_the_plan_is_back_where_nothing_was_measured(host: ScriptedHost, clock: FakeClock) -> None:
+    async with bench_on(host, clock, bench=FakeBench(FakeBencher(stop_after=0))) as (app, pilot):
+        await press_keys(pilot, "f9")
+        assert "2 tests, 5 times each" in seen(app)
+        assert "Stopped before the first result." in seen(app)
+
+
 async def test_a_against_b_and_ten_more(host: ScriptedHost, clock: FakeClock) -> None:
     def seconds(ref: str, test: BenchTest, number: int) -> float:
         return (1.0 if ref == "qwen" else 1.1) + 0.001 * (number % 3)

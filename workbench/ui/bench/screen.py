@@ -239,6 +239,12 @@ class BenchScreen(ExperimentScreen):
             self.say("Pairs can only be added to a comparison that has just ended.")
 
     def _ended(self, error: WorkbenchError | None) -> None:
+        job = self._runner.job
+        if job is not None and job.is_empty and not job.failures:
+            # There is nothing to show but the plan.
+            self._runner.job = None
+            self._show_plan()
+            self.say("Stopped before the first result.")
         self._paint()
         self.refresh_bindings()
         if error is not None:

@@ -113,7 +113,8 @@ def _latency_lines(readings: StatsReadings, width: int) -> list[Ranked]:
 def _answer_lines(metrics: AnswerMetrics, written: str, width: int) -> list[Ranked]:
     """What was written; thoughts and answer apart, each with its time and its speed."""
     if not metrics.reasoning_tokens:
-        return [Ranked(1, figure_row("Answer", written, width, " tokens"))]
+        unit = " token" if metrics.completion_tokens == 1 else " tokens"
+        return [Ranked(1, figure_row("Answer", written, width, unit))]
     parts = (
         ("Thoughts", metrics.reasoning_tokens, metrics.reasoning_ms, metrics.reasoning_tps),
         ("Answer", metrics.answer_tokens, metrics.answer_ms, metrics.answer_tps),

@@ -130,7 +130,7 @@ class StatusLine(Lines):
             figures = styled((amount, _VALUE), (f"  {fmt.rate(rate)} tok/s", _LABEL))
             return styled(("Reading the prompt  ", _VALUE)) + bar(share, BAR_WIDTH) + figures + self._stop_hint()
         if answer.phase == "decode":
-            text = f"{answer.meter.tokens:,} tokens  {fmt.rate(answer.meter.live_tps())} tok/s"
+            text = f"{fmt.counted(answer.meter.tokens, 'token')}  {fmt.rate(answer.meter.live_tps())} tok/s"
             word = "Thinking  " if answer.is_thinking else "Writing  "
             now = ((f"  {self._key_for('chat.answer_now')}", _VALUE), (" answers now", _LABEL))
             return (
