@@ -21,6 +21,8 @@ async def test_a_refusal_goes_when_there_is_no_more_reason_for_it(host: Scripted
         await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
         await pilot.press(*"and", "enter")
         await until(pilot, lambda: "An answer is being written" in shown(app))
+        app.chat.branches.perform("regenerate")
+        assert "An answer is being written" in shown(app), "not that there is no message"
         clock.release()
         await settle(pilot)
         assert "An answer is being written" not in shown(app)

@@ -56,7 +56,7 @@ class BranchActions:
         path = self._workspace.conversation.tree.path()
         found = next((node for node in path if turn is not None and node.number == turn.number), None)
         found = found or next((node for node in reversed(path) if node.turn.message.role in roles), None)
-        if found is None:
+        if found is None and self._answers.is_free():
             self._view.status.say(NO_MESSAGE)
         return found
 
