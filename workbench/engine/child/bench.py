@@ -57,7 +57,8 @@ class _ChildTarget(BenchTarget):
     def __init__(self, seats: EngineSeats, process: EngineProcess, target: OpenTarget) -> None:
         self._seats = seats
         self._process = process
-        self._number: int | None = target.number
+        self._number = target.number
+        self._closed = False
         self.model = target.model
 
     @override
@@ -66,9 +67,9 @@ class _ChildTarget(BenchTarget):
 
     @override
     async def close(self) -> None:
-        number, self._number = self._number, None
-        if number is not None:
-            await close_in_child(self._seats, self._process, number)
+        closed, self._closed = self._closed, True
+        if not closed:
+            await close_in_child(self._seats, self._process, self._number)
 
 
 class _ChildRun(BenchRun):
