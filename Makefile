@@ -79,6 +79,7 @@ quick: setup-dev ## The tests that take less than a minute together
 soak: setup-dev ## Try to break it for long, with random files, texts, streams, kills and long use: see docs/reliability.md
 	$(if $(DRY_RUN),,SOAK_CASES=$(CASES) SOAK_SEED=$(SEED) $(PYTEST) tests/reliability tests/gguf/test_zoo.py -m 'soak or not soak' -rP $(ARGS))
 	$(if $(DRY_RUN),,KILLS=$(KILLS) KILL_SEED=$(SEED) $(BIN)/python -m tests.reliability.kills)
+	$(if $(DRY_RUN),,KILLS=$(KILLS) KILL_SEED=$(SEED) $(BIN)/python -m tests.reliability.engine_kills)
 	$(if $(DRY_RUN),,SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/python -m tests.reliability.soak)
 
 lint: setup-dev ## Lint, formatting, types, and the import rules

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cached_property
 from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -59,6 +58,7 @@ class AnyHost(EngineHost):
         self._memory_guard = memory_guard
         self._typed_control_tokens = typed_control_tokens
         self._remote: RemoteHost | None = None
+        self._seats: EngineSeats | None = None
         self._making = Lock()
         self._hosts: dict[str, EngineHost] = {}
 
@@ -72,12 +72,15 @@ class AnyHost(EngineHost):
                 self._remote = RemoteHost(self._address_of)
             return self._remote
 
-    @cached_property
+    @property
     def seats(self) -> EngineSeats:
         """The child processes that compute."""
-        from workbench.engine.child.seats import EngineSeats
+        with self._making:
+            if self._seats is None:
+                from workbench.engine.child.seats import EngineSeats
 
-        return EngineSeats(self._child_options, self._builds)
+                self._seats = EngineSeats(self._child_options, self._builds)
+            return self._seats
 
     def _child_options(self) -> HostOptions:
         from workbench.engine.child.values import HostOptions
@@ -150,5 +153,8 @@ class AnyHost(EngineHost):
     async def shutdown(self) -> None:
         for host in self._hosts.values():
             await host.shutdown()
+        if self._seats is not None:
+            # Also where they only measure, or were asked about the hardware.
+            await self._seats.shutdown()
         if self._remote is not None:
             await self._remote.shutdown()

@@ -52,7 +52,14 @@ async def host(files, builds):
     host = AnyHost(resolve, state_budget_bytes=2**28, memory_guard=True, builds=builds)
     yield host
     await host.shutdown()
-    assert not processes.engines
+    await all_ended()
+
+
+async def all_ended() -> None:
+    """Wait until no process computes any more."""
+    async with asyncio.timeout(30):
+        while processes.engines:
+            await asyncio.sleep(0.01)
 
 
 async def load(host, ref="demo", engine_host=CHILD, on_progress=lambda _: None, cancel=None, **settings):
@@ -125,7 +132,8 @@ async def test_it_answers_as_in_process_and_gives_its_memory_back(host, files, c
     await again.close()
 
 
-async def test_a_crash_is_a_sentence_and_its_traces_are_in_the_log(host, caplog, files):
+async def test_a_crash_is_a_sentence_and_a_process_that_hangs_is_ended(host, caplog, files, monkeypatch):
+    caplog.set_level(logging.DEBUG, "workbench")
     files["missing"] = "/nowhere.gguf"
     with pytest.raises(WorkbenchError, match=r"nowhere.gguf"):
         await load(host, "missing")
@@ -137,6 +145,14 @@ async def test_a_crash_is_a_sentence_and_its_traces_are_in_the_log(host, caplog,
         await process.call(0, "machine")
     assert "Fatal Python error" in caplog.text
     await host.seats.leave(process)
+    process = await host.seats.take(CHILD)
+    monkeypatch.setattr("workbench.engine.child.seats.HAND_OVER_S", 0.01)
+    monkeypatch.setattr("workbench.engine.child.process.END_S", 0.1)
+    os.kill(process.pid, signal.SIGSTOP)
+    waiting = process.submit(0, "open", "x" * 10**6)
+    await host.seats.leave(process)
+    with pytest.raises(EngineError):
+        await asyncio.wrap_future(waiting)
 
 
 async def benchmark(host, files) -> None:
@@ -191,8 +207,7 @@ async def test_a_load_that_is_stopped_leaves_nothing_open(host):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    while processes.engines:
-        await asyncio.sleep(0.01)
+    await all_ended()
 
 
 async def test_an_unknown_build_and_one_that_cannot_start_are_said(host, builds, tmp_path):

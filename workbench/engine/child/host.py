@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
@@ -21,7 +22,13 @@ from workbench.engine.child.process import EngineProcess
 from workbench.engine.child.seats import EngineSeats
 from workbench.engine.child.values import ROOT, OpenEngine, Passed
 from workbench.engine.child.wire import Callback
+from workbench.engine.llama.runtime import outcome
 from workbench.engine.outbox import Outbox, RunningAnswers
+
+CLOSE_S = 30.0
+"""How long a model may take to be closed; a step that runs is waited for."""
+
+_logger = logging.getLogger(__name__)
 
 Resolve = Callable[[str], ModelEntry]
 
@@ -39,7 +46,7 @@ async def opened(
         raise CancelledError("Loading was stopped.")
     opening = process.submit(ROOT, method, *arguments, cancel)
     try:
-        return process, await asyncio.shield(asyncio.wrap_future(opening))
+        return process, await outcome(opening)
     except asyncio.CancelledError:
         cancel.set()
         loop = asyncio.get_running_loop()
@@ -133,10 +140,12 @@ class ChildEngine(Engine):
 async def close_in_child(seats: EngineSeats, process: EngineProcess, number: int) -> None:
     """Close an object of a child, and the process where it was the last one."""
     try:
-        await process.call(number, "close")
+        await asyncio.wait_for(process.call(number, "close"), CLOSE_S)
     except WorkbenchError:
         # The process has ended: everything that it held is free.
         pass
+    except TimeoutError:
+        _logger.warning("The engine's process does not respond: it is ended where nothing else is open in it.")
     finally:
         await asyncio.shield(seats.leave(process))
 

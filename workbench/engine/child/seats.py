@@ -12,18 +12,23 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from workbench.core.engine_hosts import CHILD
 from workbench.core.errors import EngineError, ParameterError, WorkbenchError, did_you_mean
 from workbench.core.user_path import expanded
 from workbench.engine.child.process import EngineProcess
 from workbench.engine.child.values import ROOT, HostOptions
+from workbench.engine.llama.runtime import outcome
 from workbench.engine.llama.states import KeptState
 
-HAND_OVER_S = 30.0
+START_S = 60.0
+"""How long a process may take to start: it imports what the engine needs."""
+HAND_OVER_S = 10.0
 """How long a process may take for a state that it has kept."""
+MOST_BUILDS = 4
+"""Processes that start or end at the same time."""
 
 _logger = logging.getLogger(__name__)
 
@@ -47,6 +52,8 @@ class EngineSeats:
         self._builds = builds
         self._seats: dict[str, _Seat] = {}
         self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(MOST_BUILDS, "engine processes")
+        """Start and end processes, which may take seconds."""
 
     async def take(self, name: str) -> EngineProcess:
         """The running process of a build, to be given back with `leave`.
@@ -57,17 +64,22 @@ class EngineSeats:
         """
         with self._lock:
             seat = self._seats.setdefault(name, _Seat())
-        return await asyncio.to_thread(self._take, seat, name)
+        starting = self._threads.submit(self._take, seat, name)
+        try:
+            return await outcome(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(self._give_back)
+            raise
 
     async def leave(self, process: EngineProcess, *, keep: bool = False) -> None:
         """End a process that nobody else uses; `keep` leaves it for the next one, where nothing was loaded."""
-        await asyncio.to_thread(self._leave, process, keep=keep)
+        await outcome(self._threads.submit(self._leave, process, keep=keep))
 
     async def shutdown(self) -> None:
         """End all processes."""
         for seat in self._seats.values():
             if seat.process is not None:
-                await asyncio.to_thread(seat.process.close)
+                await outcome(self._threads.submit(seat.process.close))
 
     def python(self, name: str) -> str:
         """The interpreter of a build.
@@ -90,27 +102,38 @@ class EngineSeats:
             )
         return str(found.absolute())
 
+    def _give_back(self, started: Future[EngineProcess]) -> None:
+        """Leave a process that was taken for a task that has been cancelled."""
+        if started.exception() is None:
+            self._threads.submit(self._leave, started.result(), keep=True)
+
     def _take(self, seat: _Seat, name: str) -> EngineProcess:
         with seat.lock:
             if seat.process is None or seat.process.ended is not None:
-                seat.process = self._start(seat, name)
+                self._start(seat, name)
+            assert seat.process is not None
             seat.process.users += 1
             return seat.process
 
-    def _start(self, seat: _Seat, name: str) -> EngineProcess:
+    def _start(self, seat: _Seat, name: str) -> None:
         label = "The engine's process" if name == CHILD else f"The process of the build {name}"
         python = self.python(name)
         try:
-            process = EngineProcess(name, label, python)
+            # Known from now on, so that `shutdown` ends it.
+            seat.process = process = EngineProcess(name, label, python)
         except OSError as error:
             raise EngineError(f"{label} does not start: {error.strerror or error}.", f"It is {python}.") from None
         kept, seat.kept = seat.kept, []
         try:
-            process.submit(ROOT, "start", self._options(), kept).result()
+            process.submit(ROOT, "start", self._options(), kept).result(START_S)
+        except TimeoutError:
+            process.kill()
+            raise EngineError(f"{label} does not respond after {START_S:g} seconds.", f"It is {python}.") from None
         except WorkbenchError as error:
-            hint = f"It needs llama-cpp-python and what workbench needs: {Path(python).name} -m pip install …"
-            raise EngineError(f"{error.message}", hint if name != CHILD else error.hint) from None
-        return process
+            hint = (
+                f"Its environment needs llama-cpp-python and the packages that workbench needs: it is that of {python}."
+            )
+            raise EngineError(error.message, hint if name != CHILD else error.hint) from None
 
     def _leave(self, process: EngineProcess, *, keep: bool) -> None:
         seat = self._seats[process.name]
