@@ -61,6 +61,10 @@ def _decision_runs(workers: Workers) -> RunFolder[DecisionRecord]:
     return RunFolder(workers.paths.decisions_dir, DecisionRecord, DecisionError, "decision", "workbench decide")
 
 
+def _logits(workers: Workers) -> LogitHost:
+    return workers.engines.logit_host()
+
+
 def _tune_bencher(workers: Workers) -> Bencher:
     from workbench.engine.llama.bench_child import ChildBencher
 
@@ -172,11 +176,7 @@ class Workers:
     @cached_property
     def bencher(self) -> Bencher:
         """Opens models for timing."""
-        from workbench.engine.child.bench import AnyBencher
-        from workbench.engine.llama.bench import LlamaBencher
-
-        here = LlamaBencher(self.catalog.resolve, memory_guard=self.config.memory_guard)
-        return AnyBencher(here, self.catalog.resolve, self.engines.seats)
+        return self.engines.bencher()
 
     @cached_property
     def load_clients(self) -> LoadClients:
@@ -272,14 +272,8 @@ class Workers:
         machine = await self._machine()
         return MemoryNow(room_on(machine), machine.repacked, self.config.load)
 
-    @cached_property
-    def logits(self) -> LogitHost:
-        """Opens models for their logits."""
-        from workbench.engine.child.logits import AnyLogitHost
-        from workbench.engine.llama.logits import LlamaLogitHost
-
-        here = LlamaLogitHost(self.catalog.resolve, memory_guard=self.config.memory_guard)
-        return AnyLogitHost(here, self.catalog.resolve, self.engines.seats)
+    logits = cached_property(_logits)
+    """Opens models for their logits."""
 
     @cached_property
     def quality_runs(self) -> RunFolder[QualityRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -21,10 +22,12 @@ from workbench.core.servers import ServerAddress, is_server_ref
 from workbench.engine.llama.checkpoints import CheckpointLimits
 
 if TYPE_CHECKING:
+    from workbench.core.bench import Bencher
     from workbench.engine.child.seats import EngineSeats
     from workbench.engine.child.values import HostOptions
     from workbench.engine.llama.plan import Machine
     from workbench.engine.remote.host import RemoteHost
+    from workbench.lab.quality.logits import LogitHost
 
 SCRIPTED = "scripted"
 """The reference of the scripted engine."""
@@ -58,7 +61,7 @@ class AnyHost(EngineHost):
         self._memory_guard = memory_guard
         self._typed_control_tokens = typed_control_tokens
         self._remote: RemoteHost | None = None
-        self._seats: EngineSeats | None = None
+        self._seats: list[EngineSeats] = []
         self._making = Lock()
         self._hosts: dict[str, EngineHost] = {}
 
@@ -72,15 +75,34 @@ class AnyHost(EngineHost):
                 self._remote = RemoteHost(self._address_of)
             return self._remote
 
-    @property
+    @cached_property
     def seats(self) -> EngineSeats:
         """The child processes that compute."""
-        with self._making:
-            if self._seats is None:
-                from workbench.engine.child.seats import EngineSeats
+        return self.more_seats()
 
-                self._seats = EngineSeats(self._child_options, self._builds)
-            return self._seats
+    def more_seats(self) -> EngineSeats:
+        """Child processes beside those of open models, for what may end them."""
+        from workbench.engine.child.seats import EngineSeats
+
+        seats = EngineSeats(self._child_options, self._builds)
+        self._seats.append(seats)
+        return seats
+
+    def bencher(self) -> Bencher:
+        """Opens models for timing, in process or where their settings say."""
+        from workbench.engine.child.bench import AnyBencher
+        from workbench.engine.llama.bench import LlamaBencher
+
+        here = LlamaBencher(self._resolve, memory_guard=self._memory_guard)
+        return AnyBencher(here, self._resolve, self.seats)
+
+    def logit_host(self) -> LogitHost:
+        """Opens models for their logits, in process or where their settings say."""
+        from workbench.engine.child.logits import AnyLogitHost
+        from workbench.engine.llama.logits import LlamaLogitHost
+
+        here = LlamaLogitHost(self._resolve, memory_guard=self._memory_guard)
+        return AnyLogitHost(here, self._resolve, self.seats)
 
     def _child_options(self) -> HostOptions:
         from workbench.engine.child.values import HostOptions
@@ -153,8 +175,8 @@ class AnyHost(EngineHost):
     async def shutdown(self) -> None:
         for host in self._hosts.values():
             await host.shutdown()
-        if self._seats is not None:
-            # Also where they only measure, or were asked about the hardware.
-            await self._seats.shutdown()
+        for seats in self._seats:
+            # Also those that only measure, or were asked about the hardware.
+            await seats.shutdown()
         if self._remote is not None:
             await self._remote.shutdown()

@@ -48,10 +48,10 @@ class AnyBencher(Bencher):
         arguments = model, case, Callback(on_progress)
         found: OpenTarget
         process, found = await opened(self._seats, case.settings.engine_host, cancel, "open_target", *arguments)
-        return _ChildTarget(self._seats, process, found)
+        return _TargetInChild(self._seats, process, found)
 
 
-class _ChildTarget(BenchTarget):
+class _TargetInChild(BenchTarget):
     """A model opened for a benchmark in a child process."""
 
     def __init__(self, seats: EngineSeats, process: EngineProcess, target: OpenTarget) -> None:
@@ -63,7 +63,7 @@ class _ChildTarget(BenchTarget):
 
     @override
     async def prepare(self, settings: BenchSettings, test: BenchTest) -> BenchRun:
-        return _ChildRun(self._process, await self._process.call(ROOT, "prepare", self._number, settings, test))
+        return _RunInChild(self._process, await self._process.call(ROOT, "prepare", self._number, settings, test))
 
     @override
     async def close(self) -> None:
@@ -72,7 +72,7 @@ class _ChildTarget(BenchTarget):
             await close_in_child(self._seats, self._process, self._number)
 
 
-class _ChildRun(BenchRun):
+class _RunInChild(BenchRun):
     """A context for one test in a child process."""
 
     def __init__(self, process: EngineProcess, number: int) -> None:
