@@ -41,6 +41,7 @@ SCRIPTS = (
     "busy_machine",
     "formats",
     "pull",
+    "serve",
 )
 
 ARGUMENTS = {"tui_speed": ("--lock",)}
