@@ -62,7 +62,7 @@ def host(make_host: Callable[[Sequence[ScriptedModel]], ScriptedHost]) -> Script
 
 async def test_a_key_serves_the_model_lists_who_asks_and_stops(host: ScriptedHost, clock: FakeClock) -> None:
     serving = FakeServing()
-    async with started(host, clock, serving=serving) as (app, pilot):
+    async with started(host, clock, serving=serving, size=(120, 36)) as (app, pilot):
         await press_keys(pilot, "alt+s")
         [served] = serving.used
         assert served is not None

@@ -8,7 +8,7 @@ number        its last number is within `tolerance` of `value`, or from `low` to
 regex         the pattern `value` matches somewhere in it
 json          it is one JSON value
 json_schema   it is a JSON value that is valid under the schema `value`
-tool_call     it is, or has between `<tool_call>` tags, a call of the tool `name` with `arguments`
+tool_call     it is, or has in the markup of a family (`core/tool_calls.py`), a call of the tool `name` with `arguments`
 choice        the model finds the right one of `choices` most likely; no answer is generated
 
 Patterns are those of JSON Schema: `^` and `$` are the ends of the answer.
