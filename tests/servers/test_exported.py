@@ -21,7 +21,6 @@ from workbench.core.events import Finished, Token
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Session
-from workbench.core.tree import Tree, View
 from workbench.engine.llama.host import LlamaHost
 from workbench.store.export.session import session_text
 
@@ -42,7 +41,7 @@ def program() -> str:
 
 
 def session(model: Path) -> Session:
-    return Session("s", 1.0, 2.0, "demo", str(model), sampling=SAMPLING, load=LOAD, tree=Tree((), View()), title="Tiny")
+    return Session("s", 1.0, 2.0, "demo", str(model), sampling=SAMPLING, load=LOAD, name="Tiny")
 
 
 @contextmanager
