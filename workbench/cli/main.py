@@ -60,7 +60,7 @@ INTERRUPTED = 130
 """The exit status of a command that the user stopped."""
 
 _USAGE = """\
-usage: workbench [MODEL] [--resume SESSION] [--set NAME=VALUE] [--system TEXT]
+usage: workbench [MODEL] [--resume SESSION] [--set NAME=VALUE] [--system TEXT] [--web [--port N]]
        workbench COMMAND …
 
 Choose and tune local language models, full-screen.

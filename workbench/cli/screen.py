@@ -20,7 +20,7 @@ from workbench.cli.composition import Workers, compose
 from workbench.cli.logfile import logged
 from workbench.cli.options import MODEL_HELP, add_settings, given_values, origins, settings, system_prompt
 from workbench.cli.pull_worker import ScreenPulls
-from workbench.core.errors import UnknownModelError, WorkbenchError
+from workbench.core.errors import ParameterError, UnknownModelError, WorkbenchError
 from workbench.core.logbook import LogBook, LogLevel
 from workbench.core.models import DEMO
 from workbench.core.recipe import Recipe
@@ -40,6 +40,7 @@ from workbench.telemetry.sampler import system_sampler
 from workbench.ui.kit.sanitize import clean
 from workbench.ui.services import Services
 
+WEB_PORT = 8222
 ESCAPE_DELAY_MS = "30"
 """How long Textual waits after an Escape byte for the rest of a key's sequence; a slow line may need more."""
 
@@ -54,11 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
     parser.add_argument("--resume", metavar="SESSION", help="continue a conversation: its id, or `last`")
+    parser.add_argument("--web", action="store_true", help="show the screen in a browser of this machine")
+    parser.add_argument("--port", type=int, metavar="N", help=f"the port of --web (default: {WEB_PORT}); 0 is any")
     add_settings(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Show the screen until the user leaves."""
+    if options.port is not None and not options.web:
+        raise ParameterError("--port is the port of --web.", "Write both: workbench --web --port 8080")
     workers = compose()
     sampling, load = settings(options, workers.config)
     system = system_prompt(options, workers.config)
@@ -74,6 +79,9 @@ def run(options: argparse.Namespace) -> int:
         stored = asyncio.run(workers.sessions.open_session(resume)).model
     model = options.model or stored or _configured_model(workers)
     recipe = _first_recipe(model, options, workers)
+    if options.web:
+        workers.sessions.close()
+        return _serve(options)
     if not _has_terminal():
         raise WorkbenchError("The full-screen program needs a terminal.", "`workbench run MODEL PROMPT` does not.")
     os.environ.setdefault("ESCDELAY", ESCAPE_DELAY_MS)
@@ -95,9 +103,21 @@ def run(options: argparse.Namespace) -> int:
         return app.return_code or 0
 
 
+def _serve(options: argparse.Namespace) -> int:
+    try:
+        from workbench.cli.web import serve_screen
+    except ImportError:
+        raise WorkbenchError(
+            "The screen in a browser needs one more package.", "Install it: pip install 'workbench[web]'"
+        ) from None
+    options.port = WEB_PORT if options.port is None else options.port
+    return serve_screen(options)
+
+
 def _has_terminal() -> bool:
+    """Whether there is a terminal, or the page of a browser in its place."""
     # Textual draws on standard error.
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return "TEXTUAL_DRIVER" in os.environ or (sys.stdin.isatty() and sys.stderr.isatty())
 
 
 def _configured_model(workers: Workers) -> str | None:
@@ -225,7 +245,7 @@ def _logged(workers: Workers, book: LogBook) -> Iterator[None]:
 def _restore_terminal_on_abort() -> None:
     """Restore the terminal's present state, and print the reason, before a failed native assertion ends the process."""
     restore: list[Callable[[], None]] = []
-    if sys.platform != "win32":
+    if sys.platform != "win32" and sys.stdin.isatty():
         import termios
 
         terminal = sys.stdin.fileno()

@@ -116,6 +116,26 @@ class MouseReports:
         return b"\x1b[<%d;%d;%d%c" % (button & ~3 if released else button, x, y, b"m" if released else b"M")
 
 
+def page_driver() -> type[Driver] | None:
+    """The driver in the page of a browser, which ends with its server and keeps the columns of a row; else None."""
+    if not os.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver"):
+        return None
+    from textual.drivers.web_driver import WebDriver
+    from textual.messages import ExitApp
+
+    class PageDriver(WebDriver):
+        """Writes as `PromptDriver` does."""
+
+        def write(self, data: str) -> None:
+            super().write(positioned(data) if OSC not in data else data)
+
+        def run_input_thread(self) -> None:
+            super().run_input_thread()
+            self._app.post_message(ExitApp())
+
+    return PageDriver
+
+
 def prompt_driver() -> type[Driver] | None:
     """A terminal driver that reports an Escape key within `ESCDELAY`; None where Textual's own driver is used.
 

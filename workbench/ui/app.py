@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from workbench.core.gc_tuning import collect_from_now
 from workbench.core.recipe import Recipe
-from workbench.ui._compat import KeptStylesheet, prompt_driver
+from workbench.ui._compat import KeptStylesheet, page_driver, prompt_driver
 from workbench.ui.bindings import APP_BINDINGS, KeyNames
 from workbench.ui.chat.screen import ChatScreen
 from workbench.ui.jobs.background import Background
@@ -79,7 +79,7 @@ class WorkbenchApp(App[None]):
         recipe: Recipe | None = None,
         clocks: Clocks = REAL_CLOCKS,
     ) -> None:
-        super().__init__(driver_class=prompt_driver())
+        super().__init__(driver_class=page_driver() or prompt_driver())
         self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
         self.services = services
         self.workspace = Workspace(services, lambda error: self.chat.report_journal_error(error), clocks)
