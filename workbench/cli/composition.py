@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,9 +66,9 @@ def _logits(workers: Workers) -> LogitHost:
 
 
 def _tune_bencher(workers: Workers) -> Bencher:
-    from workbench.engine.llama.bench_child import ChildBencher
+    from workbench.engine.child.bench import AnyBencher
 
-    return ChildBencher(workers.catalog.resolve, workers.measuring, memory_guard=workers.config.memory_guard)
+    return AnyBencher(workers.bencher, workers.catalog.resolve, workers.engines.more_seats())
 
 
 @dataclass
@@ -78,8 +78,6 @@ class Workers:
     paths: Paths
     config: Config
     problems: tuple[ConfigProblem, ...]
-    measuring: set[int] = field(default_factory=set)
-    """The ids of the processes that measure for this one."""
 
     @cached_property
     def catalog(self) -> LibraryCatalog:
@@ -286,7 +284,7 @@ class Workers:
         return RunFolder(self.paths.quality_dir, QualityRecord, QualityError, name, command)
 
     tune_bencher = cached_property(_tune_bencher)
-    """Opens models for timing, each in a process of its own."""
+    """Opens models for timing, in a process whose end ends no open model."""
 
     decision_runs = cached_property(_decision_runs)
     """The kept decisions."""
@@ -295,7 +293,7 @@ class Workers:
         """Records disturbances of measurements inside the `with` block."""
         from workbench.telemetry.conditions import system_conditions
 
-        return system_conditions(gpus=bool(machine.gpu_info), processes=self.measuring)
+        return system_conditions(gpus=bool(machine.gpu_info))
 
     def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
         """The best memory bandwidth ever measured on this machine; None where it cannot be measured."""

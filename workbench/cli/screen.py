@@ -166,6 +166,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         logits=lambda: workers.logits,
         quality=workers,
         decision=workers,
+        tune=workers,
         sessions=workers.sessions,
         sender=workers.sender,
         telemetry=sampler,

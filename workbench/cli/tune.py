@@ -16,17 +16,16 @@ from workbench.core.bench import BenchTest
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, StoppedError, WorkbenchError
 from workbench.core.kept import kept_recipe
-from workbench.core.load_settings import KV_TYPES
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
 from workbench.lab.bench.bench import time_text
-from workbench.lab.bench.grid import LARGEST, parse_number, parse_numbers, parse_words
+from workbench.lab.bench.grid import LARGEST, parse_number, parse_numbers
 from workbench.lab.bench.plan import MOST_REPETITIONS
 from workbench.lab.tune import depth
 from workbench.lab.tune.depth import DepthJob, DepthPlan
-from workbench.lab.tune.goal import AIMS, BUSY, TuneLimits, TunePlan, parse_max_gb, work_of
+from workbench.lab.tune.goal import AIMS, BUSY, TunePlan, parse_caches, parse_limits, work_of
 from workbench.lab.tune.record import as_json, as_markdown
 from workbench.lab.tune.tune import TuneJob
 
@@ -79,11 +78,7 @@ def run(options: argparse.Namespace) -> int:
     if is_server_ref(options.model):
         raise ParameterError("A server's model cannot be tuned from here.", "Tune the file on the server's machine.")
     work = _work(options)
-    limits = TuneLimits(
-        () if options.max_gb is None else parse_max_gb(options.max_gb),
-        0 if options.min_ctx is None else parse_number(options.min_ctx, "--min-ctx", 1, LARGEST),
-    )
-    caches = () if options.caches is None else parse_words(options.caches, "--caches", KV_TYPES)
+    limits, caches = parse_limits(options.max_gb or "", options.min_ctx or ""), parse_caches(options.caches or "")
     pairs = parse_number(options.pairs, "--pairs", 3, MOST_REPETITIONS)
     minutes = None if options.minutes is None else float(parse_number(options.minutes, "--minutes", 1, 10_000))
     workers = compose()

@@ -8,7 +8,6 @@ WorkbenchError
 ├── TemplateError
 ├── ContextFullError
 ├── EngineError
-│   └── EngineProcessError
 ├── ServerError
 │   ├── ServerAddressError
 │   ├── ServerUnreachableError
@@ -105,10 +104,6 @@ class ContextFullError(WorkbenchError, kind="context_full"):
 
 class EngineError(WorkbenchError, kind="engine"):
     """A failure inside the engine."""
-
-
-class EngineProcessError(EngineError, kind="engine_process"):
-    """A process with an engine of its own that has ended in the middle of its work."""
 
 
 class ServerError(WorkbenchError, kind="server"):

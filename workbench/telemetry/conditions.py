@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
@@ -19,12 +19,10 @@ from workbench.telemetry.sampler import system_sampler
 class SystemConditionWatch(ConditionWatch):
     """Reads the meters of the machine and its GPUs before and after a repetition, and none in between.
 
-    `telemetry` is the running sampler of the GPUs; None without GPUs. `processes` are the ids of others that measure
-    for this one: they count as this program.
+    `telemetry` is the running sampler of the GPUs; None without GPUs.
     """
 
-    def __init__(self, telemetry: Telemetry | None = None, processes: Collection[int] = ()) -> None:
-        self._processes = processes
+    def __init__(self, telemetry: Telemetry | None = None) -> None:
         self._telemetry = telemetry
         self._process = psutil.Process()
         self._cores = psutil.cpu_count() or 1
@@ -69,11 +67,7 @@ class SystemConditionWatch(ConditionWatch):
         """The time, and the CPU time of all processes and of this one, in seconds."""
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "guest", 0.0)
-        used = _cpu_seconds(self._process) + of_engines(_cpu_seconds)
-        for process in tuple(self._processes):
-            with suppress(psutil.Error):
-                used += _cpu_seconds(psutil.Process(process))
-        return time.monotonic(), sum(times) - idle, used
+        return time.monotonic(), sum(times) - idle, _cpu_seconds(self._process) + of_engines(_cpu_seconds)
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
@@ -97,14 +91,14 @@ def _cpu_mhz() -> float | None:
 
 
 @contextmanager
-def system_conditions(*, gpus: bool, processes: Collection[int] = ()) -> Iterator[SystemConditionWatch]:
-    """A watch of this machine, and of its GPUs where it has any, inside the `with` block; `processes` as there."""
+def system_conditions(*, gpus: bool) -> Iterator[SystemConditionWatch]:
+    """A watch of this machine, and of its GPUs where it has any, inside the `with` block."""
     if not gpus:
-        yield SystemConditionWatch(processes=processes)
+        yield SystemConditionWatch()
         return
     sampler = system_sampler()
     sampler.start()
     try:
-        yield SystemConditionWatch(sampler, processes)
+        yield SystemConditionWatch(sampler)
     finally:
         sampler.stop()

@@ -88,6 +88,7 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.race.lane import LaneScroll
     from workbench.ui.race.screen import RaceScreen
     from workbench.ui.sessions.dialog import SessionRows
+    from workbench.ui.tune.screen import TuneScreen
     from workbench.ui.widgets.rows import Rows
 
     return [
@@ -98,6 +99,7 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("The models of a bench", BenchModelRows.BINDINGS),
         KeyGroup.of("Earlier measurements", KeptRunsDialog.BINDINGS),
         KeyGroup.of("Decision", DecisionScreen.BINDINGS),
+        KeyGroup.of("Tune", TuneScreen.BINDINGS),
         KeyGroup.of("Evaluations", EvalScreen.BINDINGS),
         KeyGroup.of("A blind test", BlindScreen.BINDINGS),
         KeyGroup.of("Quality over a text", QualityScreen.BINDINGS),

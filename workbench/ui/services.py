@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from workbench.lab.quality.keeping import QualityTools
     from workbench.lab.quality.logits import LogitHost
     from workbench.lab.race.report import RaceBook
+    from workbench.lab.tune.tune import TuneTools
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +97,7 @@ class Services:
     """The kept results, and what measures more; None where there are none."""
     serving: Serving | None = None
     """Serves the open model to other programs; None where nothing can."""
+    tune: TuneTools | None = None
+    """What tunings need; None where nothing can be timed."""
     servers: Servers | None = None
     """The servers whose models are in the catalog; None where there are none."""

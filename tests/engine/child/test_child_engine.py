@@ -164,6 +164,7 @@ async def benchmark(host, files) -> None:
     assert target.model.name == "demo"
     assert target.model.build.build_commit
     run = await target.prepare(case.settings, case.test)
+    await run.use_threads(1, 1)
     assert await run.warm_up(CancelToken()) > 0
     time = await run.repeat(1, CancelToken())
     assert min(time.prompt_ns, time.gen_ns) > 0

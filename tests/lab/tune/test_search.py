@@ -7,8 +7,8 @@ from itertools import product
 
 from tests.lab.tune.scripted import CORES, ScriptedBencher, Tools, job_of
 from workbench.core.bench import BenchSettings, BenchTest
-from workbench.core.bench_loading import as_bench_settings
 from workbench.core.load_settings import LoadSettings
+from workbench.lab.tune.goal import measured_settings
 from workbench.lab.tune.levers import TuneFacts, resolved
 
 RUNS = 200
@@ -63,7 +63,7 @@ async def test_two_hundred_tunings_find_the_best_and_claim_no_gain_that_is_none(
         job = job_of(Tools(bencher), pairs=9)
         await job.run()
         assert job.error is None
-        record, today = job.record, as_bench_settings(LoadSettings())
+        record, today = job.record, measured_settings(LoadSettings())
         if world.speed(record.chosen) < 0.98 * world.best:
             far.append(seed)
         if record.verdict == "better" and world.speed(record.best) <= world.speed(today):

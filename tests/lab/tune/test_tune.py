@@ -81,6 +81,8 @@ async def test_a_lever_that_breaks_off_has_a_row_with_the_reason():
         "llama.cpp ended: GGML_ASSERT failed.",
     )
     assert job.error is None
+    # The process may have ended: the next way loads the model again.
+    assert len(bencher.loads) >= 3
 
 
 async def test_a_lever_that_is_refused_or_does_not_fit_is_not_loaded():
@@ -111,6 +113,11 @@ async def test_constraints_that_today_misses_begin_at_the_nearest_settings_that_
     assert record.start.n_ubatch == 256
     assert "Your settings do not meet the constraints: micro-batch 256 instead of 512 does." in record.notes
     assert record.values == {"num_ubatch": 256}
+
+
+async def test_a_context_that_was_asked_for_is_kept_too():
+    job = await tuned(quiet(flat), replace(LoadSettings(), num_ctx=2048), limits=TuneLimits((), 16384))
+    assert job.record.values == {"num_ctx": 16384}
 
 
 async def test_constraints_that_nothing_meets_name_the_hardest():
@@ -154,6 +161,26 @@ async def test_stopping_keeps_what_is_known():
     assert job.record.verdict == "unproved"
     assert job.record.sentence.startswith("So far threads 6 instead of 8 looks faster (1.2")
     assert (bencher.open_contexts, job.record.values) == (0, {})
+
+
+def on_a_gpu(load):
+    """A model of 33 layers, all of which fit on the GPU."""
+    devices = (DeviceNeed("CPU", GIB, 8 * GIB), DeviceNeed("CUDA0", GIB, 8 * GIB))
+    return Needs(devices, 4096, ("CUDA0",), 33, 33, 33)
+
+
+async def test_levers_that_load_the_weights_again_are_tried_in_few_rounds():
+    def faster_with_layers(way, work):
+        layers = 33 if way.n_gpu_layers < 0 else way.n_gpu_layers
+        return 0.0, 2.0 - layers / 33
+
+    bencher = quiet(faster_with_layers)
+    job = await tuned(bencher, replace(LoadSettings(), num_gpu=8), price=on_a_gpu, work=work_of("decode"))
+    assert "GPU layers 33 instead of 8" in job.record.sentence
+    layers = [each.n_gpu_layers for each in bencher.loads]
+    assert max(layers.count(count) for count in (0, 16, 24)) <= 3
+    # As many as fit are 33 already.
+    assert -1 not in layers
 
 
 async def test_equal_settings_in_other_words_are_tried_once():

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench.core.bench import BenchCase, BenchMachine, BenchResult, BenchSettings, BenchTest, part_speeds
-from workbench.core.bench_loading import as_bench_settings
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, MemoryShortError, WorkbenchError
 from workbench.core.load_settings import LoadSettings
@@ -16,6 +15,7 @@ from workbench.core.units import figure_text, size_text
 from workbench.lab.bench.bench import Bench, BenchProgress
 from workbench.lab.bench.report import build_line, markdown
 from workbench.lab.tune.depth_plot import Strip, strip_rows
+from workbench.lab.tune.goal import measured_settings
 from workbench.lab.tune.tune import TuneTools
 
 PROMPT, ANSWER = 256, 16
@@ -157,7 +157,7 @@ class DepthJob:
                 return []
             total = None if needs is None else sum(each.total_bytes for each in needs.devices)
             self._memory[cache, depth] = total
-            cases.append(BenchCase(plan.model.ref, as_bench_settings(load), test))
+            cases.append(BenchCase(plan.model.ref, measured_settings(load), test))
         return cases
 
     def _point(self, result: BenchResult) -> DepthPoint:

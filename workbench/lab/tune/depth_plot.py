@@ -64,7 +64,11 @@ def _strip(strip: Strip, across: int, height: int, far: float) -> list[list[Part
     for number, (_, points) in reversed(list(enumerate(strip.curves))):
         for point in points:
             canvas.put(*place(point), MARKS[number % len(MARKS)], "mark")
-    canvas.put(across - len(strip.title) - 1, 0, strip.title, "label", over=False)
+    length = len(strip.title)
+    corners = [(x, y) for y in (0, height - 2) for x in (across - length - 1, 2)]
+    # Where no corner is free, the first one: without its name a strip says nothing.
+    x, y = next((corner for corner in corners if canvas.is_free(corner[0] - 1, corner[1], length + 2)), corners[0])
+    canvas.put(x, y, strip.title, "label")
     figures = {0: f"{top:.3g}"[:_LEFT], height - 1: "0"}
     return [
         [(f"{figures.get(y, ''):>{_LEFT}}", "tick"), ("┤" if y in figures else "│", "axis"), *canvas.row(y)]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from workbench.core.bench import BenchTest
+from workbench.core.bench import BenchSettings, BenchTest
+from workbench.core.bench_loading import as_bench_settings
 from workbench.core.engine import Needs
+from workbench.core.engine_hosts import CHILD, PROCESS
 from workbench.core.errors import ParameterError
-from workbench.core.load_settings import LoadSettings
+from workbench.core.load_settings import KV_TYPES, LoadSettings
 from workbench.core.models import ModelEntry
 from workbench.core.units import GIB, size_text
+from workbench.lab.bench.grid import LARGEST, parse_number, parse_words
 
 Aim = Literal["decode", "prompt", "mix"]
 AIMS: tuple[Aim, ...] = get_args(Aim)
@@ -70,6 +73,25 @@ def parse_max_gb(text: str) -> tuple[tuple[str, int], ...]:
             raise ParameterError(f"--max-gb cannot be {text!r}.", hint)
         found.append((device.strip(), round(size * GIB)))
     return tuple(found)
+
+
+def parse_limits(max_gb: str, min_ctx: str) -> TuneLimits:
+    """The limits of `--max-gb` and `--min-ctx`; empty texts are none. Raises ParameterError."""
+    return TuneLimits(
+        parse_max_gb(max_gb) if max_gb.strip() else (),
+        parse_number(min_ctx, "--min-ctx", 1, LARGEST) if min_ctx.strip() else 0,
+    )
+
+
+def parse_caches(text: str) -> tuple[str, ...]:
+    """The cache types of `--caches`; an empty text is none. Raises ParameterError."""
+    return parse_words(text, "--caches", KV_TYPES) if text.strip() else ()
+
+
+def measured_settings(load: LoadSettings) -> BenchSettings:
+    """Settings as they are timed: in a process of their own, which drawing does not disturb, and which may end."""
+    settings = as_bench_settings(load)
+    return replace(settings, engine_host=CHILD) if settings.engine_host == PROCESS else settings
 
 
 @dataclass(frozen=True, slots=True)

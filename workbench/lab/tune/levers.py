@@ -69,13 +69,17 @@ class Lever:
 
 @lru_cache(maxsize=1024)
 def resolved(way: BenchSettings, facts: TuneFacts) -> BenchSettings:
-    """Settings with the numbers that zeros stand for, so that equal ones are equal."""
+    """Settings with the numbers that automatic values stand for, so that equal ones are equal."""
     threads = way.n_threads or facts.cores
+    layers = way.n_gpu_layers
+    if facts.needs is not None and (layers < 0 or not facts.gpus):
+        layers = facts.needs.most_gpu_layers if facts.gpus else 0
     return replace(
         way,
         n_threads=threads,
         n_threads_batch=way.n_threads_batch or threads,
         n_ubatch=min(way.n_ubatch, way.n_batch),
+        n_gpu_layers=layers,
         flash_attn="auto" if way.flash_attn == "on" else way.flash_attn,
     )
 

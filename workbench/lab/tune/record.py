@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from workbench.core.bench import BenchMachine, BenchSettings, BenchTest
-from workbench.core.bench_loading import as_bench_settings, as_load_settings
+from workbench.core.bench_loading import as_load_settings
 from workbench.core.load_settings import LoadSettings
 from workbench.core.parameters import Value
 from workbench.core.units import figure_text
 from workbench.lab.bench.pairs import DuelRecord
 from workbench.lab.bench.plan import LOAD_PARAMETERS
 from workbench.lab.bench.report import build_line, markdown
+from workbench.lab.tune.goal import measured_settings
 from workbench.lab.tune.levers import TuneFacts, changes
 from workbench.lab.tune.trials import Trial
 
@@ -42,6 +43,8 @@ class TuneRecord:
     """The second best beside the best."""
     running: bool = False
     notes: tuple[str, ...] = ()
+    min_ctx: int = 0
+    """The context length that was asked for; 0 for today's."""
 
     @property
     def verdict(self) -> Verdict:
@@ -66,11 +69,14 @@ class TuneRecord:
     @property
     def values(self) -> dict[str, Value]:
         """The load parameters to keep for the model; none where today's settings are the best."""
-        before, now = as_bench_settings(self.today), self.chosen
+        before, now = measured_settings(self.today), self.chosen
         load = as_load_settings(now, BenchTest(n_prompt=1))
-        return {
+        found: dict[str, Value] = {
             name: getattr(load, name) for name, of in LOAD_PARAMETERS.items() if getattr(before, of) != getattr(now, of)
         }
+        if self.today.num_ctx < self.min_ctx:
+            found["num_ctx"] = self.min_ctx
+        return found
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -89,12 +95,14 @@ class TuneRecord:
             trial = next((each for each in self.trials if each.settings == self.best), None)
             by = "" if trial is None or trial.ratio is None else f" ({trial.ratio:.2f}x in short runs)"
             return f"So far {words} looks faster{by}; no pairs have proved it."
+        disturbed = 0 if self.final is None else self.final.disturbed
         ends = f"{found.ratio:.2f}x, 95 % interval {found.low:.2f} to {found.high:.2f}, {found.pairs} pairs"
+        ends += f" ({disturbed} disturbed)" if disturbed else ""
         if self.verdict == "better":
             return f"{words}: {ends}; all else made no difference that could be seen."
         if self.verdict == "noisy":
             return f"Too noisy to say: {words} was {ends}. Nothing is changed."
-        own = self.start == as_bench_settings(self.today)
+        own = self.start == measured_settings(self.today)
         best = "Your settings are already best." if own else "Nothing else that meets the limits is faster."
         return f"{best} The nearest other, {words}, was {ends}."
 
@@ -123,7 +131,7 @@ def as_json(record: TuneRecord) -> dict[str, Any]:
         "pairs": 0 if found is None else found.pairs,
         "disturbed": 0 if record.final is None else record.final.disturbed,
         "best": asdict(record.best),
-        "baseline": asdict(as_bench_settings(record.today)),
+        "baseline": asdict(measured_settings(record.today)),
         "keep": record.values,
         "command": shlex.join(("workbench", *record.command)) if record.command else None,
         "trials": [asdict(trial) for trial in record.trials],

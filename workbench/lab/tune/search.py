@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from statistics import median
 
 from workbench.core.bench import BenchSettings
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
-from workbench.lab.tune.levers import LEVERS, Lever, TuneFacts, resolved
+from workbench.lab.tune.levers import LEVERS, Lever, TuneFacts, loads_again, resolved
 from workbench.lab.tune.stand import BusyMachineError, Stand
 from workbench.lab.tune.trials import Lead, Tried, speed_of
 
 RUNGS = (3, 3, 4)
 """Rounds of each rung."""
+LOADING_RUNGS = (1, 1, 1)
+VISIT_RUNS = 3
+"""Where each value loads the weights again: fewer rounds, with the median of so many runs after each load."""
+MOST_LOADS = 5
+"""Rounds of such a lever at most."""
+MORE_ROUNDS = 5
+"""Rounds before a lead that is not sure is looked at again: a look at each would take noise for a lead."""
 MOST_ROUNDS = 20
 """Rounds after which a lead that is not sure is none."""
 SURE = 2.5
@@ -145,16 +153,18 @@ class LeverSearch:
             else:
                 alive.append(known)
         ahead: dict[int, list[float]] = {id(each): [] for each in alive}
-        for number, rounds in enumerate(RUNGS):
+        is_loading = any(loads_again(now.settings, each.settings) for each in alive)
+        for number, rounds in enumerate(LOADING_RUNGS if is_loading else RUNGS):
             if number:
                 alive.sort(key=lambda each: -Lead.of(ahead[id(each)]).mean)
                 alive = alive[: max(1, len(alive) // 2)]
             for _ in range(rounds):
                 if alive:
                     await self._round(now, alive, ahead)
-        return bool(alive) and await self._decide(now, alive, ahead)
+        most = MOST_LOADS if is_loading else MOST_ROUNDS
+        return bool(alive) and await self._decide(now, alive, ahead, most)
 
-    async def _decide(self, now: Tried, alive: list[Tried], ahead: Mapping[int, list[float]]) -> bool:
+    async def _decide(self, now: Tried, alive: list[Tried], ahead: Mapping[int, list[float]], most: int) -> bool:
         alive.sort(key=lambda each: -Lead.of(ahead[id(each)]).mean)
         first = alive[:1]
         while first:
@@ -164,19 +174,22 @@ class LeverSearch:
                 self.best = first[0]
                 self._on_trial()
                 return True
-            if lead.mean < WORTH or lead.mean < OPEN * lead.error or lead.count >= MOST_ROUNDS:
+            if lead.mean < WORTH or lead.mean < OPEN * lead.error or lead.count >= most:
                 return False
-            await self._round(now, first, ahead)
+            for _ in range(min(MORE_ROUNDS, most - lead.count)):
+                if first:
+                    await self._round(now, first, ahead)
         return False
 
     async def _round(self, now: Tried, alive: list[Tried], ahead: Mapping[int, list[float]]) -> None:
         """One run of the present settings and of each in `alive`, in changing order; those that fail leave it."""
         order = [now, *alive] if self._rounds % 2 == 0 else [*reversed(alive), now]
         self._rounds += 1
+        runs = VISIT_RUNS if any(loads_again(now.settings, each.settings) for each in alive) else 1
         speeds: dict[int, float] = {}
         for each in order:
             try:
-                sample = await self._stand.take(each.settings, self._rounds, self._cancel)
+                taken = [await self._stand.take(each.settings, self._rounds, self._cancel) for _ in range(runs)]
             except (CancelledError, BusyMachineError):
                 raise
             except WorkbenchError as error:
@@ -186,8 +199,8 @@ class LeverSearch:
                 alive.remove(each)
                 self._on_trial()
                 continue
-            each.samples.append(sample)
-            speeds[id(each)] = speed_of(sample, self._facts.work)
+            each.samples += taken
+            speeds[id(each)] = median(speed_of(sample, self._facts.work) for sample in taken)
             self._on_trial()
         for each in [*alive]:
             ratios = ahead[id(each)]

@@ -19,7 +19,7 @@ from workbench.core.bench import (
     Sample,
 )
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import CancelledError, EngineProcessError, MemoryShortError, TuneError
+from workbench.core.errors import CancelledError, EngineError, MemoryShortError, TuneError, WorkbenchError
 from workbench.lab.bench.bench import weights_key
 from workbench.lab.bench.measure import OTHERS_PERCENT, mark, take_sample
 from workbench.lab.tune.goal import Busy
@@ -87,8 +87,10 @@ class Stand:
         """
         try:
             return await self._take(await self._ready(way, cancel), seed, cancel)
-        except EngineProcessError:
-            await self.close()
+        except EngineError:
+            # Its process may have ended.
+            with suppress(WorkbenchError):
+                await self.close()
             raise
 
     async def _take(self, run: BenchRun, seed: int, cancel: CancelToken) -> Sample:
@@ -108,10 +110,12 @@ class Stand:
 
     async def close(self) -> None:
         """Release all memory."""
-        await self._drop_contexts()
         target, self._target, self._case = self._target, None, None
-        if target is not None:
-            await target.close()
+        try:
+            await self._drop_contexts()
+        finally:
+            if target is not None:
+                await target.close()
 
     async def _quiet(self, cancel: CancelToken) -> bool:
         """Wait until other programs are done; False where patience ends first."""

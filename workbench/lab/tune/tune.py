@@ -12,14 +12,13 @@ from dataclasses import replace
 from typing import Protocol
 
 from workbench.core.bench import BenchCase, Bencher, BenchMachine, BenchSettings, ConditionWatch
-from workbench.core.bench_loading import as_bench_settings
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.lab.bench.bench import BenchProgress
 from workbench.lab.bench.measure import Clock
 from workbench.lab.bench.pairs import Duel, DuelRecord, fit_together
-from workbench.lab.tune.goal import TunePlan
+from workbench.lab.tune.goal import TunePlan, measured_settings
 from workbench.lab.tune.levers import TuneFacts, changes
 from workbench.lab.tune.memory import MemoryCheck
 from workbench.lab.tune.record import TuneRecord
@@ -79,7 +78,7 @@ class TuneJob:
         self._cancel = CancelToken()
         self._machine: BenchMachine | None = None
         self._facts = TuneFacts(plan.work, 1, self._logical, plan.caches)
-        self._start = self._today = as_bench_settings(plan.today)
+        self._start = self._today = measured_settings(plan.today)
         self._memory = MemoryCheck(plan, tools.adviser)
         self._search: LeverSearch | None = None
         self._stand: Stand | None = None
@@ -122,6 +121,7 @@ class TuneJob:
             self._rivals,
             self.running,
             (*self._notes, *filter(None, [self._price(best)])),
+            self.plan.limits.min_ctx,
         )
 
     def _price(self, way: BenchSettings) -> str:

@@ -55,6 +55,8 @@ class BenchScreen(ExperimentScreen):
         shared_key("bench.settings", "Choose the kind of run: tests, A against B, sequences, latency, a server."),
         shared_key("bench.add", "Add another model."),
         Binding("ctrl+t", "more", "Ten more", id="bench.more", tooltip="Add ten pairs to the comparison."),
+        Binding("ctrl+l", "app.experiment('tune')", "Tune", id="bench.tune",
+                tooltip="Find the fastest settings of a model that fit, and its speed by context depth."),
         Binding("tab", "turn", "Results", id="bench.turn", tooltip="Go from the fields to the results and back."),
         shared_key("bench.runs", "Open an earlier measurement, or compare two."),
         shared_key("bench.export", "Write the results as Markdown or JSON lines."),

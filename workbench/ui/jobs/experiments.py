@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from workbench.ui.evals.screen import EvalScreen
     from workbench.ui.quality.screen import QualityScreen
     from workbench.ui.race.screen import RaceScreen
+    from workbench.ui.tune.screen import TuneScreen
 
-    Experiment = RaceScreen | BenchScreen | DecisionScreen | EvalScreen | QualityScreen
+    Experiment = RaceScreen | BenchScreen | DecisionScreen | EvalScreen | QualityScreen | TuneScreen
 
 _SCREENS = {
     "race": "RaceScreen", "bench": "BenchScreen", "decision": "DecisionScreen", "evals": "EvalScreen",
-    "quality": "QualityScreen",
+    "quality": "QualityScreen", "tune": "TuneScreen",
 }  # fmt: skip
 """The screens by their modes, which are the names of their packages."""
 
@@ -29,6 +30,7 @@ NEIGHBOURS = {"bench": "decision", "evals": "quality"}
 
 PALETTE = {
     "decision": ("Decide", "Choose a quantization from everything that was measured."),
+    "tune": ("Tune", "Find the fastest settings of a model that fit, or its speed by context depth."),
     "quality": ("Quality over a text", "Measure how much quantizations and cache types differ over a text."),
 }
 """The titles and the explanations of those that have no key of their own."""

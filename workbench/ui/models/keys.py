@@ -24,6 +24,8 @@ KEYS: list[BindingType] = [
             tooltip="Compare the two marked models, or the marked one with the selected one."),
     Binding("m", "act('quantize')", "Quantize", id="models.quantize",
             tooltip="Make another quantization of the model."),
+    Binding("ctrl+l", "act('tune')", "Tune", id="models.tune", show=False,
+            tooltip="Find the fastest settings of the model that fit, and its speed by context depth."),
     Binding("L", "load(True)", "Load with these settings", id="models.load_with",
             tooltip="Load the model with the settings on trial; the conversation keeps them."),
     Binding("D", "app.pull", "Download", id="models.pull",

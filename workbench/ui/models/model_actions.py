@@ -68,6 +68,17 @@ class ModelActions:
 
             self.host.app.push_screen(QuantizeDialog(self.services, model, variants_of(model, self.models.view.models)))
 
+    def tune(self) -> None:
+        model = self.selected()
+        if model is not None and self.has_file(model):
+            self.host.run_worker(self._tune(model), group="tune", exit_on_error=False)
+
+    async def _tune(self, model: ModelEntry) -> None:
+        from workbench.ui.tune.screen import TuneScreen
+
+        await self.host.app.run_action("app.experiment('tune')")
+        self.host.app.get_screen("tune", TuneScreen).take(model)
+
     def copy_path(self) -> None:
         model = self.selected()
         if model is not None and self.has_file(model):
@@ -125,6 +136,7 @@ ACTIONS: Mapping[str, Callable[[ModelActions], None]] = {
     "compare": ModelActions.compare,
     "copy": ModelActions.copy_path,
     "quantize": ModelActions.quantize,
+    "tune": ModelActions.tune,
     "problems": ModelActions.list_problems,
     "folder": ModelActions.add_folder,
 }

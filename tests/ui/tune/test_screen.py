@@ -1,0 +1,77 @@
+"""The tune screen: the live table, keeping the best, stopping, depths, and the ways there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from tests.lab.tune.scripted import Tools
+from tests.lab.tune.test_depth import slower_with_depth
+from tests.lab.tune.test_tune import quiet, six_threads
+from tests.ui.drive import app_on, settle, shown, until
+from tests.ui.fakes import FakeClock
+from workbench.core.engine import Footprint
+from workbench.core.models import ModelEntry
+from workbench.core.units import GIB
+from workbench.engine.scripted import Script, ScriptedModel
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.tune.screen import TuneScreen
+
+MODEL = ModelEntry("m", "Qwen", "Q4_0", path="/models/m.gguf")
+
+
+class House(Tools):
+    async def footprint(self, model, load):
+        return Footprint(GIB, 9_000)
+
+
+@asynccontextmanager
+async def tune_on(
+    tools: House, make_host, clock: FakeClock, size=(120, 36)
+) -> AsyncIterator[tuple[WorkbenchApp, Pilot[None]]]:
+    app = app_on(make_host([ScriptedModel(MODEL, (Script.of("Yes."),))]), clock, MODEL.ref, tune=tools)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("f5")
+        await settle(pilot)
+        await pilot.press("ctrl+l")
+        await settle(pilot)
+        assert isinstance(app.screen, TuneScreen)
+        yield app, pilot
+
+
+async def test_the_best_is_found_and_kept_with_one_key(make_host, clock):
+    async with tune_on(House(quiet(six_threads)), make_host, clock) as (app, pilot):
+        screen = app.screen
+        assert "F9 finds the fastest settings that fit" in shown(app)
+        await pilot.press("f6", "home", "enter")
+        await settle(pilot)
+        await pilot.press("f9")
+        await until(pilot, lambda: not screen.running and screen._job is not None)
+        await settle(pilot)
+        text = shown(app)
+        assert "threads 6 instead of 8: 1.2" in text
+        assert "Ctrl+T keeps num_thread 6, num_thread_batch 8 for this model" in text
+        await pilot.press("ctrl+t")
+        await settle(pilot)
+        assert app.services.kept.of(MODEL) == {"num_thread": 6, "num_thread_batch": 8}
+        # A constraint that is none stays in its field.
+        screen.fields.query(Input).first().value = "x"
+        await pilot.press("f9")
+        await settle(pilot)
+        assert "--max-gb cannot be 'x'" in shown(app)
+
+
+async def test_depths_are_one_plot(make_host, clock):
+    async with tune_on(House(quiet(slower_with_depth)), make_host, clock, (80, 24)) as (app, pilot):
+        screen = app.screen
+        await pilot.press("ctrl+d")
+        await until(pilot, lambda: not screen.running and screen._job is not None)
+        await settle(pilot)
+        text = shown(app)
+        assert "decode t/s" in text
+        assert "GiB" in text
+        await pilot.press("f1")

@@ -1,0 +1,1 @@
+"""The screen that finds the fastest settings of a model, and draws speed by context depth."""

@@ -1,0 +1,301 @@
+"""The tune screen: what has to be fast and the constraints on top, below them everything that was tried."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.getters import query_one
+from textual.widgets import Input
+
+from workbench.core.errors import ParameterError, WorkbenchError
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.recipe import Recipe
+from workbench.core.servers import is_server_ref
+from workbench.lab.tune import depth, record
+from workbench.lab.tune.depth import DepthJob, DepthPlan, cache_name
+from workbench.lab.tune.goal import AIMS, BUSY, Aim, Busy, TunePlan, parse_caches, parse_limits, work_of
+from workbench.lab.tune.prices import cache_prices
+from workbench.lab.tune.tune import TuneJob
+from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
+from workbench.ui.dialogs.model_picker import ModelPicker
+from workbench.ui.experiment.screen import ExperimentScreen, shared_key
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, paragraph, styled
+from workbench.ui.services import Services
+from workbench.ui.tune.lines import answer_lines, header_line, ordered, progress_line, trial_line
+from workbench.ui.tune.widgets import DepthPlot, TuneFields, TuneLines
+from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.worker_errors import WorkerHandle
+from workbench.ui.workspace.workspace import Workspace
+
+AIM_TEXTS = ("fast answers", "fast prompts", "a mix: a prompt and its answer")
+BUSY_TEXTS = (
+    "wait while other programs compute",
+    "mark runs beside other programs",
+    "stop when other programs compute",
+)
+MakeJob = Callable[[ModelEntry, LoadSettings], Awaitable[TuneJob | DepthJob]]
+"""Makes a job for a model and its settings of today."""
+EXPORTS = {".md": "Markdown      the answer and the table, to read", ".json": "JSON          everything"}
+
+
+class TuneScreen(ExperimentScreen):
+    """Finds the fastest settings of a model, or its speed by context depth."""
+
+    CSS_PATH = "screen.tcss"
+    AUTO_FOCUS = "#tune-rows"
+    WORK = "A search"
+    STOP = "tune.stop"
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        shared_key("tune.start", "Search for the fastest settings that fit, and prove them in pairs."),
+        shared_key("tune.stop", "Stop, and keep what is known; else go to the table."),
+        Binding("ctrl+t", "keep", "Keep", id="tune.keep",
+                tooltip="Keep the best settings for this model, whenever it is loaded."),
+        shared_key("tune.settings", "Choose what has to be fast, and what happens beside other programs."),
+        Binding("ctrl+l", "limits", "Constraints", id="tune.limits",
+                tooltip="Go to the most memory, the least context and the cache types that may be used."),
+        Binding("ctrl+o", "model", "Model", id="tune.model", tooltip="Tune another model."),
+        Binding("ctrl+d", "depth", "Depth", id="tune.depth",
+                tooltip="Measure decode, prefill and memory by context depth, up to the longest that fits."),
+        shared_key("tune.export", "Write the result as Markdown or JSON."),
+    ]
+    # fmt: on
+
+    head = query_one("#tune-head", TuneLines)
+    fields = query_one(TuneFields)
+    answer = query_one("#tune-answer", TuneLines)
+    plot = query_one(DepthPlot)
+    rows = query_one("#tune-rows", Rows)
+    state = query_one("#tune-state", TuneLines)
+
+    def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
+        super().__init__("tune", services, workspace, key_for)
+        self._work = WorkerHandle(self, "tune")
+        self._model: ModelEntry | None = None
+        self._chosen = False
+        """Whether the user has chosen the model; until then it follows the chat."""
+        self._aim: Aim = "mix"
+        self._busy_way: Busy = "wait"
+        self._job: TuneJob | DepthJob | None = None
+        """What runs, or ran last."""
+
+    def compose(self) -> ComposeResult:
+        yield TuneLines(widget_id="tune-head")
+        yield TuneFields()
+        yield TuneLines(widget_id="tune-answer")
+        yield DepthPlot()
+        yield Rows("tune-rows")
+        yield TuneLines(widget_id="tune-state")
+        yield KeyBar()
+
+    @property
+    def running(self) -> bool:
+        return self._work.running
+
+    def on_screen_resume(self) -> None:
+        if not self._chosen and self.workspace.model is not None and not self.running:
+            self._take(self.workspace.model)
+        self._paint()
+
+    def take(self, model: ModelEntry) -> None:
+        """Tune this model."""
+        if not self._busy():
+            self._chosen = True
+            self._take(model)
+            if self.is_mounted:
+                self._paint()
+
+    def _take(self, model: ModelEntry) -> None:
+        if self._model is None or not model.is_same(self._model):
+            self._model, self._job = model, None
+
+    # Drawing
+
+    def _paint(self) -> None:
+        if not self.is_attached:
+            return
+        width, job = max(20, self.size.width - 2), self._job
+        with self.app.batch_update():
+            self.set_class(isinstance(job, DepthJob), "-deep")
+            self.head.set_lines([self._head_line(width)])
+            self.answer.set_lines(self._answer(width))
+            if isinstance(job, DepthJob):
+                self.plot.show(job.record)
+            else:
+                self._show_trials(job)
+            self.state.set_lines([self._said.text or self._state_line(width)])
+
+    def _head_line(self, width: int) -> Content:
+        name = "no model" if self._model is None else self._model.label
+        about = f"  {AIM_TEXTS[AIMS.index(self._aim)]} ({self.key_for('tune.settings')})"
+        name = cut(name, width - 6 - len(about))
+        return styled(("TUNE  ", "rows--heading"), (name, "rows--name"), (about, "rows--dim"))
+
+    def _answer(self, width: int) -> list[Content]:
+        job = self._job
+        if isinstance(job, TuneJob):
+            if job.error is not None:
+                return paragraph(clean_line(str(job.error)), width, style="rows--error")
+            return answer_lines(job.record, self.key_for("tune.keep"), width)
+        if isinstance(job, DepthJob):
+            text = str(job.error) if job.error is not None else "Speed and memory by the tokens in the context"
+            return [styled((cut(text, width), "rows--error" if job.error is not None else "rows--dim"))]
+        if self._model is None:
+            return [styled((f"{self.key_for('tune.model')} chooses a model.", "rows--dim"))]
+        start, deep = self.key_for("tune.start"), self.key_for("tune.depth")
+        text = f"{start} finds the fastest settings that fit. {deep} measures speed by depth."
+        return [styled((cut(text, width), "rows--dim"))]
+
+    def _show_trials(self, job: TuneJob | None) -> None:
+        if job is None:
+            self.rows.show(0, lambda index, width: Content(""))
+            return
+        found = job.record
+        trials = ordered(found)
+        self.rows.show(
+            len(trials),
+            lambda index, width: trial_line(trials[index], is_best=trials[index].settings == found.best, width=width),
+            header=header_line(self.rows.room),
+            choosable=True,
+            cursor=self.rows.cursor or 0,
+            hold=True,
+        )
+
+    def _state_line(self, width: int) -> Content:
+        job = self._job
+        if job is not None and job.progress is not None:
+            return progress_line(job.progress, width)
+        disturbed = isinstance(job, TuneJob) and any(trial.disturbed for trial in job.record.trials)
+        notes = "* something disturbed some of its runs" * disturbed
+        return styled((cut(notes, width), "rows--dim"))
+
+    # Actions
+
+    def action_start(self) -> None:
+        self._begin(self._tune)
+
+    def action_depth(self) -> None:
+        self._begin(self._go_deep)
+
+    def _begin(self, make: MakeJob) -> None:
+        model = self._model
+        if self._busy():
+            return
+        if model is None:
+            self.say("Choose a model first.")
+        elif model.path is None or is_server_ref(model.ref) or self.services.tune is None:
+            self.say(f"{model.label} has no file here: the settings of a server's model are changed there.")
+        else:
+            self._work.start(self._run(make, model))
+
+    async def _run(self, make: MakeJob, model: ModelEntry) -> None:
+        try:
+            recipe = await self.services.catalog.find_recipe(model.ref) or Recipe()
+            _, today = recipe.settings(Sampling(), self.services.config.load)
+            self._job = await make(model, today)
+            await self._job.run()
+        except ParameterError as error:
+            self.say(str(error), 8.0)
+            self.action_limits()
+        except WorkbenchError as error:
+            self.say(str(error), 8.0)
+        self.call_later(self._paint)
+
+    async def _tune(self, model: ModelEntry, today: LoadSettings) -> TuneJob:
+        assert self.services.tune is not None
+        limits = parse_limits(self.fields.text("max-gb"), self.fields.text("min-ctx"))
+        caches = parse_caches(self.fields.text("caches"))
+        prices = {}
+        if caches and self.services.quality is not None:
+            records = await self.services.quality.quality_runs.kept()
+            prices = await asyncio.to_thread(cache_prices, records, model, caches)
+        plan = TunePlan(model, today, work_of(self._aim), limits, caches, prices, busy=self._busy_way)
+        return TuneJob(plan, self.services.tune, self._repainter.changed)
+
+    async def _go_deep(self, model: ModelEntry, today: LoadSettings) -> DepthJob:
+        assert self.services.tune is not None
+        caches = dict.fromkeys((cache_name(today), *parse_caches(self.fields.text("caches"))))
+        return DepthJob(DepthPlan(model, today, tuple(caches)), self.services.tune, self._repainter.changed)
+
+    def action_keep(self) -> None:
+        job, model = self._job, self._model
+        values = job.record.values if isinstance(job, TuneJob) else {}
+        if not values or model is None or self._busy():
+            if not self.running:
+                self.say("There is nothing to keep: the settings of this model stay.")
+            return
+        try:
+            name = self.services.kept.keep(model, values)
+        except WorkbenchError as error:
+            self.say(str(error), 8.0)
+        else:
+            self.say(f"Kept for {name}, whenever it is loaded.")
+
+    def action_limits(self) -> None:
+        self.fields.query(Input).first().focus()
+
+    @on(Input.Submitted)
+    def _submit(self) -> None:
+        self.action_start()
+
+    def action_settings(self) -> None:
+        def aim(index: int) -> None:
+            self._aim = AIMS[index]
+            self._paint()
+
+        def busy(index: int) -> None:
+            self._busy_way = BUSY[index]
+
+        if not self._busy():
+            choose_settings(
+                self, "Settings of the search", ScreenSetting(AIM_TEXTS, AIMS.index(self._aim), aim),
+                ScreenSetting(BUSY_TEXTS, BUSY.index(self._busy_way), busy),
+            )  # fmt: skip
+
+    def action_model(self) -> None:
+        def chosen(model: ModelEntry | None) -> None:
+            if model is not None:
+                self.take(model)
+
+        if not self._busy():
+            self.app.push_screen(ModelPicker(self.services, self._model, enter="tunes"), chosen)
+
+    def action_export(self) -> None:
+        job = self._job
+        if job is None or (isinstance(job, DepthJob) and not job.record.points):
+            self.say("There is nothing to export yet.")
+            return
+
+        def text(form: str) -> str:
+            if isinstance(job, DepthJob):
+                found = depth.as_json(job.record) if form == ".json" else depth.as_markdown(job.record)
+            else:
+                found = record.as_json(job.record) if form == ".json" else record.as_markdown(job.record)
+            return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+
+        self.export("the result", EXPORTS, f"tune {job.record.model}", text)
+
+    def action_stop(self) -> None:
+        if self.running:
+            super().action_stop()
+        else:
+            self.rows.focus()
+
+    def _stop(self) -> None:
+        if self._job is not None:
+            self._job.stop()
+
+    async def leave(self) -> None:
+        """Stop, and wait until the memory is released."""
+        self._stop()
+        await self._work.ended()
