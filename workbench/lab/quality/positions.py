@@ -95,7 +95,8 @@ class Softmax:
         ids = _likeliest(self.logits, count)
         reached = self.logits[np.arange(len(targets)), targets]
         above = np.greater(self.logits, reached[:, None], out=self._above[: len(targets)])
-        rank = np.count_nonzero(above, axis=1).astype(np.int32)
+        # Row by row: along an axis, NumPy adds up integers.
+        rank = np.array([np.count_nonzero(row) for row in above], np.int32)
         return Alternatives(-self.logprob(targets), rank, ids, self.logprob(ids))
 
 
@@ -155,12 +156,11 @@ def _divergence(mine: Softmax, other: Softmax) -> Floats:
     terms = other.exp
     with np.errstate(invalid="ignore"):
         np.subtract(mine.shifted, other.shifted, out=terms)
-        terms *= mine.exp
-    sums = terms.sum(1)
+        sums = np.einsum("ij,ij->i", terms, mine.exp)
     if np.isnan(sums).any():
         # Where both models exclude a token with a logit of -inf: 0 ln 0 is 0.
         terms[mine.exp == 0] = 0
-        sums = terms.sum(1)
+        sums = np.einsum("ij,ij->i", terms, mine.exp)
     found: Floats = sums / mine.sum + (other.log_sum - mine.log_sum)
     return found
 
