@@ -74,8 +74,9 @@ class ModelEntry:
         return Path(self.recipe.adapter) if self.recipe is not None and self.recipe.adapter else None
 
     def is_same(self, other: ModelEntry) -> bool:
-        """Whether `other` is the same model in the same file, however it was found."""
-        return self.ref == other.ref or (self.path is not None and self.path == other.path)
+        """Whether `other` is the same model in the same file with the same adapter, however it was found."""
+        files = self.path, self.adapter_path
+        return self.ref == other.ref or (self.path is not None and files == (other.path, other.adapter_path))
 
 
 def variants_of(entry: ModelEntry, models: Iterable[ModelEntry]) -> list[ModelEntry]:

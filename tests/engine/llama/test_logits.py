@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from tests.engine.llama.conftest import load
+from tests.lora import write_lora
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, ModelFileError, QualityError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
+from workbench.core.recipe import Recipe
+from workbench.engine.llama import weights
 from workbench.engine.llama.logits import LlamaLogitHost
 from workbench.engine.llama.native import api
 from workbench.lab.quality.logits import ModelSpec
@@ -65,6 +68,30 @@ async def test_the_likelihoods_are_those_of_the_engine_and_a_model_equals_itself
     assert 0 < quantized.mean() < 0.05
     again, _ = await figures(models, tokens, first)
     np.testing.assert_array_equal(again[0][1].nll, parts[0][1].nll)
+
+
+async def test_an_adapter_is_a_candidate_that_shares_the_weights_of_its_model(
+    models, short_demo, tmp_path, monkeypatch
+):
+    path = models["demo"]
+    strengths = {"plain": None, "nothing": 0.0, "much": 0.5}
+    recipes = {
+        name: Recipe(adapter="" if each is None else str(write_lora(tmp_path / name, path, tensors=20, strength=each)))
+        for name, each in strengths.items()
+    }
+    loaded, load_weights = [], weights.load_weights
+    monkeypatch.setattr(weights, "load_weights", lambda *at, **more: loaded.append(at) or load_weights(*at, **more))
+    host = LlamaLogitHost(lambda ref: ModelEntry(ref, ref, path=str(path), recipe=recipes[ref]))
+    opened = await host.open([ModelSpec(ref) for ref in strengths], 256, lambda _: None, CancelToken())
+    try:
+        tokens = await opened.tokenize(TEXT)
+        parts, _ = await figures(opened, tokens, 0)
+    finally:
+        await opened.close()
+    nothing, much = (np.concatenate([others[at].kld for *_, others in parts]) for at in (0, 1))
+    assert not nothing.any()
+    assert much.mean() > 0.001
+    assert len(loaded) == 1
 
 
 async def test_the_text_of_a_control_token_is_words(opened):

@@ -111,6 +111,27 @@ async def test_other_machines_and_builds_are_left_out_and_said(house: House, cha
     assert found.notes == (f"A result of bench is left out: {why}. (2×)",)
 
 
+async def test_results_with_an_adapter_are_left_out(house: House) -> None:
+    scored, asked = quality(house.f16, (house.q8, 0.4)), evals((house.q8, "00"))
+    model, lane = (
+        replace(scored.candidates[0].model, adapter="/lora.gguf"),
+        replace(asked.lanes[0], adapter="/lora.gguf"),
+    )
+    candidates = (replace(scored.candidates[0], model=model),)
+    house.keep(qualities=[replace(scored, candidates=candidates)], evaluations=[replace(asked, lanes=(lane,))])
+    found = await house.gather()
+    assert not any(each.is_measured for each in found.contenders)
+    assert len(found.notes) == 2
+    assert all("another model" in note for note in found.notes)
+
+
+async def test_a_model_with_an_adapter_is_not_the_model_without_it(house: House) -> None:
+    plain = house.q8.entry
+    adapted = replace(plain, ref="/Modelfile", recipe=Recipe(adapter="/lora.gguf"))
+    assert not adapted.is_same(plain)
+    assert replace(adapted, recipe=Recipe()).is_same(plain)
+
+
 async def test_other_builds_of_quality_and_evaluations_are_left_out(house: House) -> None:
     other = replace(MACHINE, build_commit="1234567")
     house.keep(

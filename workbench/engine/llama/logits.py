@@ -49,7 +49,7 @@ class _Planned:
         chosen = self.plan.settings
         place = chosen.num_gpu, chosen.split_mode, chosen.main_gpu, chosen.devices, chosen.tensor_split
         tensors = chosen.num_cpu_moe, chosen.override_tensor
-        return self.headers[0].path, self.adapter, *place, *tensors, chosen.reading
+        return self.headers[0].path, *place, *tensors, chosen.reading
 
 
 class LlamaLogitHost(LogitHost):
@@ -143,13 +143,15 @@ class _Loaded:
         from workbench.engine.llama.native import PieceCache
         from workbench.engine.llama.vocabulary import Vocabulary
 
-        self._weights: dict[tuple[object, ...], tuple[Pointer, Pointer | None]] = {}
+        self._weights: dict[tuple[object, ...], Pointer] = {}
+        self._adapters: dict[tuple[object, ...], Pointer] = {}
+        """By the weights that they are for, and their file; freed with the weights."""
         self._contexts: list[Pointer] = []
         self._flags: list[AbortFlag] = []
         try:
             for index, each in enumerate(planned):
                 self._open(each, n_ctx, partial(_report, on_progress, index, len(planned)), cancel)
-            self._vocabularies = [Vocabulary.of(self._weights[each.weights_key][0]) for each in planned]
+            self._vocabularies = [Vocabulary.of(self._weights[each.weights_key]) for each in planned]
             self.vocabulary = self._vocabularies[0]
             self._pieces = PieceCache(self.vocabulary.native)
         except BaseException:
@@ -162,11 +164,11 @@ class _Loaded:
 
         settings, key = planned.plan.settings, planned.weights_key
         if key not in self._weights:
-            native = load_weights(planned.headers[0].path, load=settings, on_progress=on_progress, cancel=cancel)
-            self._weights[key] = native, None
-            if planned.adapter:
-                self._weights[key] = native, load_adapter(native, planned.adapter)
-        native, adapter = self._weights[key]
+            path = planned.headers[0].path
+            self._weights[key] = load_weights(path, load=settings, on_progress=on_progress, cancel=cancel)
+        native, adapter = self._weights[key], (*key, planned.adapter)
+        if planned.adapter and adapter not in self._adapters:
+            self._adapters[adapter] = load_adapter(native, planned.adapter)
         ctx = make_context(
             native,
             settings,
@@ -178,8 +180,9 @@ class _Loaded:
             swa_full=False,
         )
         self._contexts.append(ctx)
-        if adapter is not None:
-            apply_adapter(ctx, adapter)
+        if planned.adapter:
+            # It belongs to the context: others of the same weights do without.
+            apply_adapter(ctx, self._adapters[adapter])
         self._flags.append(AbortFlag(ctx))
 
     def texts(self, tokens: Sequence[int]) -> tuple[bytes, ...]:
@@ -262,5 +265,5 @@ class _Loaded:
         for ctx in contexts:
             api.llama_free(ctx)
         weights, self._weights = self._weights, {}
-        for native, _ in weights.values():
+        for native in weights.values():
             api.llama_model_free(native)

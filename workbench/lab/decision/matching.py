@@ -13,6 +13,7 @@ from workbench.core.models import ModelEntry
 from workbench.lab.evals.record import EvalLane, EvalRecord
 from workbench.lab.quality.record import QualityModel
 
+_ADAPTED = "with an adapter it is another model"
 _NOT_TIMED = ("n_batch", "n_ubatch", "n_threads_batch")
 """Settings that do not change the speed of decoding."""
 
@@ -114,6 +115,9 @@ class Matcher:
         file = self._find("quality", model.path, model.digest, is_same)
         if file is None or self._is_other_build("quality", machine):
             return None
+        if model.adapter:
+            self.leave_out("quality", _ADAPTED)
+            return None
         return with_caches(file, model.settings.type_k, model.settings.type_v)
 
     def asked(self, lane: EvalLane, record: EvalRecord) -> Way | None:
@@ -122,6 +126,9 @@ class Matcher:
         if file is None:
             if not lane.error and any(lane.ref in (file.entry.ref, file.path) for file in self.files):
                 self.leave_out("eval", f"{lane.ref} has changed since")
+            return None
+        if lane.adapter:
+            self.leave_out("eval", _ADAPTED)
             return None
         if llama_build(record.build) != self._build:
             self.leave_out("eval", "it is of another build of llama.cpp")

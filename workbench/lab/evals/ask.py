@@ -112,6 +112,7 @@ class AskedModel:
             sourced_values(self.sampling, spec.load, self._sourced[1]),
             spec.system,
             str(self.error) if self.error else "",
+            str(model.adapter_path or "") if model else "",
         )
 
     def request(self, case: EvalCase, sample: int) -> Request:

@@ -74,6 +74,8 @@ class EvalLane:
     system: str = ""
     error: str = ""
     """Why it was not asked to the end; empty where it was."""
+    adapter: str = ""
+    """The file of its LoRA adapter; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

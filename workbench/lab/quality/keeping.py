@@ -63,6 +63,8 @@ async def new_record(tools: QualityTools, name: str, text: str, reference: Model
 async def measured_model(tools: QualityTools, spec: ModelSpec, model: LogitModel) -> QualityModel:
     """A model as it is kept, with the digest of its file."""
     entry = model.entry
+    adapter = str(entry.adapter_path or "")
+    adapter_digest = await tools.digest(ModelEntry(adapter, adapter, path=adapter)) if adapter else ""
     return QualityModel(
         label=f"{entry.label} {spec.note}".rstrip(),
         ref=spec.ref,
@@ -72,6 +74,8 @@ async def measured_model(tools: QualityTools, spec: ModelSpec, model: LogitModel
         settings=model.settings,
         backend=model.backend,
         quant=entry.quant,
+        adapter=adapter,
+        adapter_digest=adapter_digest,
     )
 
 

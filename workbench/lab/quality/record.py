@@ -36,6 +36,9 @@ class QualityModel:
     """With automatic values chosen."""
     backend: str
     quant: str | None = None
+    adapter: str = ""
+    """The file of its LoRA adapter; empty for none."""
+    adapter_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,8 @@ def _candidate(candidate: QualityCandidate, found: Figures) -> dict[str, Any]:
         "quant": candidate.model.quant,
         "path": candidate.model.path,
         "digest": candidate.model.digest,
+        "adapter": candidate.model.adapter,
+        "adapter_digest": candidate.model.adapter_digest,
         "settings": asdict(candidate.model.settings),
         "scored": found.scored,
         "ppl": found.ppl,
