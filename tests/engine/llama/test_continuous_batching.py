@@ -9,14 +9,19 @@ import pytest
 
 from tests.engine.llama.conftest import answer, load
 from tests.engine.llama.toys import ARCHITECTURES, write_toy
+from tests.lab.evals.fake_tools import FakeEvalTools
+from tests.lab.evals.test_run import Adviser
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
 from workbench.core.errors import ContextFullError, EngineError
 from workbench.core.events import Token
-from workbench.core.parameters import Sampling
+from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.llama.continuous_batching import BatchedAnswer, Round
 from workbench.engine.llama.runtime import Job
+from workbench.lab.evals.pack import Check, EvalCase, EvalPack
+from workbench.lab.evals.run import EvalPlan, EvalRun
+from workbench.lab.race.lane import LaneSpec
 
 TEXTS = [f"The keeper of light number {number} went down to the sea. " * (1 + number) for number in range(5)]
 
@@ -231,6 +236,23 @@ async def test_a_drawn_answer_is_repeated_by_its_seed_beside_others(host):
     first, _, _ = await all_of(engine, request, raw(TEXTS[1]), raw(TEXTS[2], limit=40))
     _, again = await all_of(engine, raw(TEXTS[3], limit=50), request)
     assert first.ids == again.ids
+
+
+async def test_the_samples_of_an_evaluation_are_computed_together_with_the_same_texts(host, monkeypatch):
+    """The reference asks for one after the other."""
+    checks = (Check("contains", "e"),)
+    pack = EvalPack("p", tuple(EvalCase(text, (Message("user", text),), checks, raw=True) for text in TEXTS[:2]))
+    load = LoadSettings(num_ctx=512, num_thread=1, type_k="f32", type_v="f32")
+    spec = LaneSpec("llama", "toy", load, Sampling(temperature=1.2, num_predict=12))
+    found = []
+    for at_once in (1, 4):
+        monkeypatch.setattr("workbench.lab.evals.ask.AT_ONCE", at_once)
+        run = EvalRun(EvalPlan(pack, (spec,), samples=5), FakeEvalTools(), host, Adviser())
+        await run.run()
+        assert run.failures == []
+        found.append([[sample.text for sample in result.answers[0]] for result in run.record.results])
+    assert found[0] == found[1]
+    assert len(set(found[0][0])) > 1
 
 
 async def test_a_chat_template_and_a_long_prompt_in_several_steps(host):

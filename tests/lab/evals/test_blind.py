@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from tests.ui.fakes import FakeClock
 from workbench.core.errors import CancelledError, EvalError, ModelLoadError
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.scripted import ScriptedHost
-from workbench.lab.evals.blind import COPY, BlindPlan, BlindTest
+from workbench.lab.evals.blind import COPY, BlindPlan, BlindTest, beginnings
 from workbench.lab.evals.blind_record import BlindKind, BlindRecord, BlindTrial
 from workbench.lab.evals.blind_report import FORMS
 from workbench.lab.evals.pack import of_prompts
@@ -68,6 +69,15 @@ async def test_x_is_a_further_answer_of_one_of_the_two(make: Make, host: Scripte
     seeds = [request.sampling.seed for request in host.opened[0].requests]
     assert len(set(seeds)) == len(seeds)
     assert all(engine.closed for engine in host.opened)
+
+
+def test_answers_that_are_shown_end_together() -> None:
+    texts = "short", "x" * 1200
+    halves = beginnings(texts, 5.0)
+    assert [len(text) for text in halves] == [3, 600]
+    assert beginnings(texts, 9.99) != texts
+    assert beginnings(texts, 10.0) == beginnings(texts, math.inf) == texts
+    assert beginnings(("", ""), 1.0) == ("", "")
 
 
 async def test_votes_are_counted_and_kept_and_names_are_shown_at_the_end(make: Make) -> None:

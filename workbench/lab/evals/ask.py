@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from workbench.core.answer import Answer, Outcome
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
-from workbench.core.engine import Engine, EngineHost, Request
-from workbench.core.errors import CancelledError, EvalError, WorkbenchError
+from workbench.core.engine import Engine, EngineHost, ProgressCallback, Request
+from workbench.core.errors import CancelledError, EvalError, MemoryShortError, WorkbenchError
 from workbench.core.events import Failed
 from workbench.core.metrics import Meter
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.origins import Origins, set_names, sourced_values, with_recommended
 from workbench.core.parameters import Sampling
+from workbench.core.servers import is_server_ref
 from workbench.lab.evals.pack import EvalCase
 from workbench.lab.evals.record import EvalLane
 from workbench.lab.race.lane import LaneSpec
 
 MOST_TOKENS = 512
 """Tokens of an answer where neither the case nor the user says how many."""
+AT_ONCE = 4
+"""Samples of a case that are computed together where `num_parallel` is not set and memory allows it."""
 FIRST_SEED = 1
 """The seed of the first sample where none is set; the others follow, the same for all candidates."""
 
@@ -30,13 +34,16 @@ Digest = Callable[[ModelEntry], Awaitable[str]]
 
 
 class AskedModel:
-    """A model with its settings. `cancel` stops everything."""
+    """A model with its settings, which is asked for so many `samples` of a case. `cancel` stops everything."""
 
-    def __init__(self, spec: LaneSpec, host: EngineHost, digest: Digest, cancel: CancelToken) -> None:
+    def __init__(self, spec: LaneSpec, host: EngineHost, digest: Digest, cancel: CancelToken, samples: int = 1) -> None:
         self.spec = spec
         self._host = host
         self._digest = digest
         self._cancel = cancel
+        together = 1 if is_server_ref(spec.ref) else min(samples, AT_ONCE)
+        self.load = replace(spec.load, num_parallel=max(spec.load.num_parallel, together))
+        """How it is opened if there is memory for it."""
         self._engine: Engine | None = None
         self._info: EngineInfo | None = None
         self._file_digest = ""
@@ -63,7 +70,7 @@ class AskedModel:
             self.load_fraction = fraction
 
         try:
-            self._engine = await self._host.open(self.spec.ref, self.spec.load, progress, self._cancel)
+            self._engine = await self._open(progress)
         except CancelledError:
             return
         except WorkbenchError as error:
@@ -73,6 +80,19 @@ class AskedModel:
             self.load_fraction = None
         self._info = self._engine.info
         self._file_digest = await self._digest(self._info.model)
+
+    async def _open(self, progress: ProgressCallback) -> Engine:
+        """Open it so that samples are computed together, if there is memory for it."""
+        ref, load = self.spec.ref, self.spec.load
+        if self.load != load:
+            with suppress(MemoryShortError):
+                return await self._host.open(ref, self.load, progress, self._cancel)
+        return await self._host.open(ref, load, progress, self._cancel)
+
+    @property
+    def at_once(self) -> int:
+        """Answers that are computed together."""
+        return self._info.settings.num_parallel if self._info else 1
 
     async def close(self) -> None:
         """Release the memory."""

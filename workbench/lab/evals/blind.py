@@ -9,6 +9,7 @@ nothing away.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -29,9 +30,15 @@ USUAL_TRIALS = 12
 MOST_TRIALS = 200
 SEEDS = 2**31
 PACE = 120.0
-"""Characters a second at which answers are shown, whoever wrote them."""
+"""Characters a second at which the longest answer is shown; the others end with it."""
 SAME = "Both answers are the same word for word."
 COPY = "X is a copy of one of the answers."
+
+
+def beginnings(texts: tuple[str, ...], seconds: float) -> tuple[str, ...]:
+    """What is shown of answers after some time: all end together, so that the end does not name the shorter one."""
+    share = min(1.0, seconds * PACE / max(1, *map(len, texts)))
+    return tuple(text[: math.ceil(share * len(text))] for text in texts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,9 @@ class EvalRun:
         self._adviser = adviser
         self._on_change = on_change
         self._cancel = CancelToken()
-        self._candidates = [AskedModel(spec, host, tools.digest, self._cancel) for spec in plan.candidates]
+        self._candidates = [
+            AskedModel(spec, host, tools.digest, self._cancel, plan.samples) for spec in plan.candidates
+        ]
         self._answers: list[list[tuple[EvalSample, ...]]] = [
             [()] * len(plan.candidates) for _ in range(len(plan.pack.checked))
         ]
@@ -141,7 +143,9 @@ class EvalRun:
             specs = self.plan.candidates
             local = any(not is_server_ref(spec.ref) for spec in specs)
             self._build = await asyncio.to_thread(self._tools.build_text, local=local)
-            self.in_turn = not await self._adviser.fit_together([(spec.ref, spec.load) for spec in specs])
+            self.in_turn = not await self._adviser.fit_together(
+                [(each.spec.ref, each.load) for each in self._candidates]
+            )
             await (self._run_in_turn() if self.in_turn else self._run_together())
         finally:
             try:
@@ -176,14 +180,16 @@ class EvalRun:
 
     async def _ask(self, number: int, candidate: AskedModel, index: int, case: EvalCase) -> None:
         """Ask one candidate one case; samples that were stopped are dropped with the case."""
-        samples = []
-        for sample in range(1 if case.choice else self.plan.samples):
+        samples: list[EvalSample] = []
+        count, at_once = 1 if case.choice else self.plan.samples, candidate.at_once
+        for start in range(0, count, at_once):
             if self._cancel.is_set or not candidate.is_open or candidate.error is not None:
                 return
-            found = await self._sample(number, candidate, case, sample)
-            if found is None:
+            part = range(start, min(start + at_once, count))
+            found = await asyncio.gather(*(self._sample(number, candidate, case, sample) for sample in part))
+            samples += [sample for sample in found if sample is not None]
+            if len(samples) < part.stop:
                 return
-            samples.append(found)
         self._answers[index][number] = tuple(samples)
         self._changed()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import ClassVar
@@ -16,7 +17,7 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import CancelledError, EvalError, WorkbenchError
 from workbench.core.session import Session, last_sessions
-from workbench.lab.evals.blind import PACE, USUAL_TRIALS, BlindPlan, BlindTest
+from workbench.lab.evals.blind import USUAL_TRIALS, BlindPlan, BlindTest, beginnings
 from workbench.lab.evals.blind_record import BlindKind, BlindTrial, Choice
 from workbench.lab.evals.blind_report import FORMS
 from workbench.lab.evals.from_session import cases_of
@@ -71,8 +72,8 @@ class BlindScreen(Screen[None]):
         self._services = services
         self._kind = plan.kind
         self._test = BlindTest(plan, services.evals, services.engines, services.adviser, self._show_progress)
-        self._shown = 0.0
-        """Characters of each answer that are shown."""
+        self._seconds = 0.0
+        """How long the trial has been shown."""
         self._ended = False
         self._problem = ""
 
@@ -105,7 +106,7 @@ class BlindScreen(Screen[None]):
         self._begin_trial()
 
     def _begin_trial(self) -> None:
-        self._shown = 0.0
+        self._seconds = 0.0
         self._ended = self._ended or self._test.next is None
         if not self._ended:
             self._ticker.resume()
@@ -113,8 +114,8 @@ class BlindScreen(Screen[None]):
 
     def _tick(self) -> None:
         trial = self._test.next
-        self._shown += PACE * TICK_SECONDS
-        if trial is None or self._ended or self._shown >= max(map(len, trial.shown)):
+        self._seconds += TICK_SECONDS
+        if trial is None or self._ended or beginnings(trial.shown, self._seconds) == trial.shown:
             self._ticker.pause()
         self._paint()
 
@@ -143,9 +144,9 @@ class BlindScreen(Screen[None]):
         number = len(record.voted) + 1 if record else 1
         first = f"BLIND TEST  {number} of {len(record.trials) if record else 0}  {QUESTIONS[self._kind]}"
         self.head.set_lines([styled((first, "rows--heading")), *paragraph(clean(trial.question), width)[:4]])
-        for name, text in zip(HEADS, trial.shown, strict=False):
+        for name, text in zip(HEADS, beginnings(trial.shown, self._seconds), strict=False):
             lines = self.query_one(f"#blind-{name}", EvalLines)
-            body = wrapped_text(text.strip()[: int(self._shown)], max(10, lines.size.width))
+            body = wrapped_text(text.lstrip(), max(10, lines.size.width))
             lines.set_lines([styled((name, "rows--figure")), *body])
 
     def _result(self, width: int) -> list[Content]:
@@ -180,8 +181,8 @@ class BlindScreen(Screen[None]):
         return self._kind == "preference" if (action, parameters) == ("vote", ("neither",)) else True
 
     def action_reveal(self) -> None:
-        if (trial := self._test.next) is not None:
-            self._shown = float(max(map(len, trial.shown)))
+        if self._test.next is not None:
+            self._seconds = math.inf
             self._paint()
 
     def action_export(self) -> None:
