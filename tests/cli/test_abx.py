@@ -25,6 +25,9 @@ def test_a_preference_that_is_stopped(call, votes) -> None:
     status, out, _ = call("abx", "--show", "last")
     assert (status, "No preference shown" in out) == (0, True)
     assert found["id"] in call("abx", "--list")[1]
+    status, out, _ = call("abx", "--show", "last", "last")
+    assert (status, out.count("Stopped after 3 of 6 trials"), "neither" in out) == (0, 2, True)
+    assert len(json.loads(call("abx", "--show", "last", "last", "--json")[1])) == 2
 
 
 @pytest.mark.parametrize(

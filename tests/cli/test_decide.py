@@ -36,6 +36,12 @@ def test_the_demo_model_alone_has_to_be_measured_first(capfd: pytest.CaptureFixt
     assert document["contenders"][0]["memory_bytes"] > document["contenders"][0]["file_bytes"]
 
 
+def kept_ids(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    capfd.readouterr()
+    assert main(["decide", "--list", "--json"]) == 0
+    return [each["id"] for each in json.loads(capfd.readouterr().out)]
+
+
 def test_a_choice_is_printed_kept_and_exported(
     measured: list[Evidence], capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -49,6 +55,16 @@ def test_a_choice_is_printed_kept_and_exported(
     assert "Qb: 40 tokens/s" in capfd.readouterr().out
     assert main(["decide", "--show", "last", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["command"] == ["decide", "demo", "--min-speed", "30"]
+    assert main(["decide", "demo", "--min-speed", "10"]) == 0
+    earlier = kept_ids(capfd)
+    assert main(["decide", "--show", *earlier]) == 0
+    shown = capfd.readouterr().out
+    assert "40.0 *" in shown
+    assert "The constraints differ." in shown
+    assert "The two are of different machines" not in shown
+    assert main(["decide", "--show", *earlier, "--json"]) == 0
+    assert [each["id"] for each in json.loads(capfd.readouterr().out)] == earlier
+    assert main(["decide", "--show", *earlier, "last"]) == 2
 
 
 def test_what_nothing_meets_is_no_success_and_no_modelfile(

@@ -11,14 +11,23 @@ from workbench.cli.composition import Workers, compose
 from workbench.cli.eval import candidates
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, add_output, add_settings, output_path
-from workbench.cli.output import error_text, note, note_problems, print_json, print_table, say, write_result
+from workbench.cli.output import (
+    error_text,
+    note,
+    note_problems,
+    print_json,
+    print_table,
+    say,
+    show_beside,
+    write_result,
+)
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.user_path import user_path
 from workbench.lab.evals.blind import USUAL_TRIALS, BlindPlan, BlindTest
 from workbench.lab.evals.blind_record import BlindKind, BlindTrial, Choice
-from workbench.lab.evals.blind_report import FORMS, as_json
+from workbench.lab.evals.blind_report import FORMS, as_json, beside
 from workbench.lab.evals.from_session import cases_of
 from workbench.lab.evals.pack import EvalCase, of_prompts
 from workbench.lab.evals.read_pack import find_pack
@@ -43,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_output(parser)
     parser.add_argument("--list", action="store_true", help="list the kept tests")
-    parser.add_argument("--show", metavar="ID", help="show one of them; `last` is the newest")
+    parser.add_argument(
+        "--show", metavar="ID", nargs="+", help="show one of them (`last` is the newest), or two beside each other"
+    )
     add_settings(parser)
     add_json(parser)
 
@@ -164,7 +175,9 @@ def _kept(options: argparse.Namespace, workers: Workers) -> int:
         raise ParameterError("--list and --show ask nothing.", "Leave out the models.")
     runs = workers.blind_runs
     if options.show:
-        record = runs.load(options.show)
+        record, *others = (runs.load(name) for name in options.show)
+        if others:
+            return show_beside(options, record, others, as_json, beside)
         print_json(as_json(record)) if options.json else say(record.verdict)
         return 0 if asyncio.run(write_result(options.output, lambda form: FORMS[form](record))) else 1
     if options.json:

@@ -9,7 +9,16 @@ from functools import partial
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, add_output, output_path
-from workbench.cli.output import error_text, note, note_problems, print_json, print_result, print_table, write_result
+from workbench.cli.output import (
+    error_text,
+    note,
+    note_problems,
+    print_json,
+    print_result,
+    print_table,
+    show_beside,
+    write_result,
+)
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import DecisionError, ParameterError, WorkbenchError
@@ -19,7 +28,7 @@ from workbench.lab.decision.evidence import Evidence
 from workbench.lab.decision.gather import gather
 from workbench.lab.decision.measure import Measurement
 from workbench.lab.decision.plans import plans_of
-from workbench.lab.decision.record import FORMS, DecisionRecord, as_json, as_markdown, modelfile_of, record_of
+from workbench.lab.decision.record import FORMS, DecisionRecord, as_json, as_markdown, beside, modelfile_of, record_of
 from workbench.lab.quality.plan import scored_text
 from workbench.store.export.session import session_text
 
@@ -63,7 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modelfile", metavar="FILE", help="write a Modelfile of the choice")
     add_output(parser, "decision")
     parser.add_argument("--list", action="store_true", help="list the kept decisions")
-    parser.add_argument("--show", metavar="ID", help="show one of them; `last` is the newest")
+    parser.add_argument(
+        "--show", metavar="ID", nargs="+", help="show one of them (`last` is the newest), or two beside each other"
+    )
     add_json(parser)
 
 
@@ -75,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list or options.show:
         if options.model:
             raise ParameterError("--list and --show decide nothing.", "Leave out the model.")
-        return _list(options, workers) if options.list else _finish(options, workers.decision_runs.load(options.show))
+        return _list(options, workers) if options.list else _show(options, workers)
     if not options.model:
         raise ParameterError("No model is named.", "Write `workbench decide MODEL`; `workbench models` lists them.")
     limits = {name: parse_constraint(name, getattr(options, name) or "") for name in LIMITS}
@@ -134,6 +145,11 @@ def _finish(options: argparse.Namespace, record: DecisionRecord) -> int:
     written = asyncio.run(write_result(options.output, lambda form: FORMS[form](record)))
     written &= asyncio.run(write_result(options.modelfile, lambda _: modelfile_of(record, session_text)))
     return 0 if record.answer.verdict == "choice" and written else 1
+
+
+def _show(options: argparse.Namespace, workers: Workers) -> int:
+    record, *others = (workers.decision_runs.load(name) for name in options.show)
+    return show_beside(options, record, others, as_json, beside) if others else _finish(options, record)
 
 
 def _list(options: argparse.Namespace, workers: Workers) -> int:

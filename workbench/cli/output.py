@@ -7,6 +7,7 @@ are the same text in a pipe or a file (`write_exactly`).
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import math
@@ -17,14 +18,16 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from typing_extensions import override
 
 from workbench.core.config import ConfigProblem
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.store.paths import find_paths
 from workbench.ui.kit.sanitize import clean, clean_line
 
+Record = TypeVar("Record")
 _WIDEST = 110
 _HARMFUL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 """What `clean` replaces and JSON leaves as it is."""
@@ -191,6 +194,25 @@ def print_pairs(rows: Iterable[tuple[str, str]], *, wrap: bool = False) -> None:
     for key, value in pairs:
         line = f"{key:<{width}}{value}".rstrip()
         say(wrapped(line, indent=" " * width) if wrap else line)
+
+
+def show_beside(
+    options: argparse.Namespace,
+    record: Record,
+    others: Sequence[Record],
+    as_json: Callable[[Record], object],
+    beside: Callable[[Record, Record], str],
+) -> int:
+    """Show a kept result beside another one; raises ParameterError for more of them, and for a file."""
+    if len(others) > 1:
+        raise ParameterError("--show takes one of them or two.", "Write --show ID, or --show ID ID.")
+    if options.output:
+        raise ParameterError("Two beside each other are not written to a file.", "Leave out -o.")
+    if options.json:
+        print_json([as_json(each) for each in (record, *others)])
+    else:
+        say(beside(record, others[0]).rstrip("\n"))
+    return 0
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -230,3 +230,43 @@ FORMS: Mapping[str, Callable[[DecisionRecord], str]] = {
     ".csv": as_csv,
 }
 """How a decision is written, by the suffix of the file."""
+
+
+def beside(first: DecisionRecord, second: DecisionRecord) -> str:
+    """Two decisions as Markdown: what each says, every contender with the figures of both, and why they may differ."""
+    pair = first, second
+    lines = []
+    for each in pair:
+        limits = ", ".join(limit.text for limit in each.constraints.items) or "no constraints"
+        lines += [f"{each.id}, {each.model}, {limits}: {each.answer.sentence}", ""]
+    labels = dict.fromkeys(contender.label for each in pair for contender in each.contenders)
+    rows = [[label, *_figures_beside(pair, label)] for label in labels]
+    heads = ("", *(f"{name}, {order}" for name in ("tokens/s", "KLD", "prompts") for order in ("first", "second")))
+    lines += [markdown(heads, rows), "* the choice, ~ an estimate.", *_reasons(first, second)]
+    return "\n".join(lines) + "\n"
+
+
+def _figures_beside(pair: tuple[DecisionRecord, DecisionRecord], label: str) -> list[str]:
+    cells: list[tuple[str, str, str]] = []
+    for record in pair:
+        found = next((each for each in record.contenders if each.label == label), None)
+        if found is None:
+            cells.append((UNKNOWN, UNKNOWN, UNKNOWN))
+            continue
+        _, _, speed, _, kld, _, prompts, *_ = contender_cells(record, found)
+        cells.append((speed + " *" * (found.key == record.answer.chosen), kld, prompts))
+    return [cell for both in zip(*cells, strict=True) for cell in both]
+
+
+def _reasons(first: DecisionRecord, second: DecisionRecord) -> list[str]:
+    """What makes the figures of two decisions differ, apart from the models."""
+    differing = {
+        "The models are others.": first.model != second.model,
+        "The two are of different machines or builds.": first.machine != second.machine,
+        "The speeds are of different tests.": first.test != second.test,
+        "The divergences are of different texts.": first.text_sha256 != second.text_sha256,
+        "The prompts are of different packs.": (first.pack, first.pack_digest) != (second.pack, second.pack_digest),
+        "The constraints differ.": first.constraints != second.constraints,
+        "The preferences differ.": first.answer.prefer != second.answer.prefer,
+    }
+    return [text for text, differ in differing.items() if differ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
+from workbench.core.units import UNKNOWN
+from workbench.lab.bench.report import markdown
 from workbench.lab.documents import csv_text, json_text
 from workbench.lab.evals.blind_record import BlindRecord, BlindTrial
 
@@ -37,6 +39,37 @@ def _outcome(record: BlindRecord, trial: BlindTrial) -> str:
 
 def _quoted(text: str) -> list[str]:
     return [f"> {line}".rstrip() for line in text.strip().splitlines()]
+
+
+def beside(first: BlindRecord, second: BlindRecord) -> str:
+    """Two tests as Markdown: what each says, and the votes on every prompt of either."""
+    pair = first, second
+    lines = [f"{each.id}, {each.kind}: {each.verdict}" for each in pair]
+    if first.kind != second.kind:
+        lines.append("They ask different questions.")
+    if first.models != second.models:
+        lines.append("They are of different models.")
+    if first.build != second.build:
+        lines.append("They are of different builds.")
+    questions = dict.fromkeys(trial.question for each in pair for trial in each.trials)
+    rows = [
+        [" ".join(text.split())[:60], *(", ".join(_outcomes(each, text)) or UNKNOWN for each in pair)]
+        for text in questions
+    ]
+    return "\n".join([*lines, "", markdown(("prompt", first.id, second.id), rows)])
+
+
+def _outcomes(record: BlindRecord, question: str) -> list[str]:
+    """The votes on a prompt, in a word or two."""
+    found = []
+    for trial in record.trials:
+        if trial.question != question or trial.vote is None:
+            continue
+        if trial.x is not None:
+            found.append("right" if trial.chosen == trial.x else "wrong")
+        else:
+            found.append("neither" if trial.chosen is None else record.models[trial.chosen])
+    return found
 
 
 def as_csv(record: BlindRecord) -> str:
