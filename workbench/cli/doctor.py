@@ -92,6 +92,7 @@ def examine(*, with_bandwidth: bool = True) -> Report:
         build_features=None if probe.build is None else probe.build.features,
         archs=() if probe.build is None else probe.build.archs,
         backends=() if probe.build is None else probe.build.backends,
+        compiled=() if probe.build is None else probe.build.compiled,
         devices=None if probe.build is None else probe.devices,
         gpus=gpus,
         sources=sources,

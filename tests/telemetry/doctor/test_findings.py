@@ -177,6 +177,12 @@ def test_a_backend_without_a_device_is_named() -> None:
     assert find(replace(SOUND, backends=("CPU", "Vulkan"), devices=(CPU, ComputeDevice("Vulkan0", "gpu")))) == []
 
 
+def test_a_backend_that_does_not_start_is_a_finding():
+    (alarm,) = find(replace(SOUND, backends=("CPU",), compiled=("Vulkan",), devices=(CPU,)))
+    assert alarm.id == "backend-idle"
+    assert "the backend Vulkan, which does not start" in alarm.text
+
+
 def test_software_in_the_place_of_a_gpu_is_a_finding():
     device = ComputeDevice("Vulkan0", "gpu", "llvmpipe (LLVM 15.0.6, 256 bits)", "Vulkan")
     (alarm,) = find(replace(SOUND, backends=("CPU", "Vulkan"), devices=(CPU, device)))

@@ -41,6 +41,8 @@ class LlamaBuild:
     """Whether it can put layers on a GPU at all."""
     system_info: str
     """The features of the processor and of the build, as llama.cpp prints them."""
+    compiled: tuple[str, ...] = ()
+    """Backends for GPUs whose library is in the build, by ggml's names; some of `backends` may not have started."""
     cmake_args: str = ""
     """CMAKE_ARGS that it was compiled with, where `make` has compiled it with any."""
 
@@ -111,7 +113,8 @@ def read_answer(events: Iterable[Mapping[str, Any]], trouble: str = "") -> Llama
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             match event["event"]:
                 case "build":
-                    build = LlamaBuild(**facts | {"backends": tuple(facts["backends"])})
+                    names = {name: tuple(facts[name]) for name in ("backends", "compiled") if name in facts}
+                    build = LlamaBuild(**facts | names)
                 case "device":
                     devices.append(ComputeDevice(**facts))
                 case "end":

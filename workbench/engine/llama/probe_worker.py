@@ -15,6 +15,8 @@ from pathlib import Path
 from workbench.processes import ParentChannel
 
 MOST_LINES = 50
+_LIBRARIES = {"cuda": "CUDA", "hip": "ROCm", "vulkan": "Vulkan", "sycl": "SYCL"}
+"""ggml's name of a backend for GPUs, by the name of its library."""
 
 
 def _cmake_args() -> str:
@@ -26,7 +28,15 @@ def _cmake_args() -> str:
         return ""
 
 
+def _compiled(folder: Path) -> list[str]:
+    """The backends for GPUs that have a library in the folder of the build."""
+    found = (path.name for path in folder.glob("*ggml-*"))
+    return sorted({_LIBRARIES[word] for name in found for word in _LIBRARIES if f"ggml-{word}." in name})
+
+
 def _report(channel: ParentChannel) -> None:
+    import llama_cpp
+
     from workbench.engine.llama import native
     from workbench.engine.llama.aborts import abort_hooks
     from workbench.engine.llama.devices import backend_names, library_version, list_devices
@@ -41,6 +51,7 @@ def _report(channel: ParentChannel) -> None:
             commit=commit,
             # Backends are registered by the first question about them.
             backends=backend_names(),
+            compiled=_compiled(Path(llama_cpp.__file__).parent / "lib"),
             gpu_offload=bool(native.api.llama_supports_gpu_offload()),
             system_info=native.api.llama_print_system_info().decode("utf-8", "replace"),
             cmake_args=_cmake_args(),

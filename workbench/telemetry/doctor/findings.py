@@ -90,6 +90,8 @@ class Facts:
     archs: tuple[int, ...] = ()
     backends: tuple[str, ...] = ()
     """What the build can compute with, such as `CPU` and `CUDA`."""
+    compiled: tuple[str, ...] = ()
+    """Backends for GPUs whose library is in the build; those that did not start are not in `backends`."""
     devices: tuple[ComputeDevice, ...] | None = None
     gpus: tuple[GpuSample, ...] = ()
     sources: tuple[SourceState, ...] = ()
@@ -162,9 +164,10 @@ def _idle_backends(facts: Facts) -> Iterator[Alarm]:
     """Backends for GPUs that are in the build and find no device."""
     if facts.engine_problem or facts.devices is None or any(device.is_gpu for device in facts.devices):
         return
-    for backend in facts.backends:
+    for backend in dict.fromkeys((*facts.backends, *facts.compiled)):
         if (check := _GPU_BACKENDS.get(backend)) is not None:
-            text = f"This build of llama.cpp has the backend {backend}, which finds no device: the CPU computes."
+            outcome = "finds no device" if backend in facts.backends else "does not start"
+            text = f"This build of llama.cpp has the backend {backend}, which {outcome}: the CPU computes."
             yield Alarm("backend-idle", "warning", text, check, backend)
 
 
