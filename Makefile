@@ -1,7 +1,7 @@
 # Setting up, running and checking workbench in a checkout. `make help` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick soak lint bench clean setup setup-dev
+.PHONY: help run test quick soak test-vulkan lint bench clean setup setup-dev
 .SUFFIXES:
 
 # A model to open: a path, a name from the library, demo. The configured one where it is empty.
@@ -54,7 +54,7 @@ exit 1
 endef
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
 	@echo
 	@echo "make run MODEL=path/to/model.gguf       opens that model"
 	@echo "make run BACKEND=cuda                   prebuilt llama.cpp: cuda (CUDA=cu124), rocm, metal, vulkan, cpu"
@@ -81,6 +81,9 @@ soak: setup-dev ## Try to break it for long, with random files, texts, streams, 
 	$(if $(DRY_RUN),,KILLS=$(KILLS) KILL_SEED=$(SEED) $(BIN)/python -m tests.reliability.kills)
 	$(if $(DRY_RUN),,KILLS=$(KILLS) KILL_SEED=$(SEED) $(BIN)/python -m tests.reliability.engine_kills)
 	$(if $(DRY_RUN),,SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/python -m tests.reliability.soak)
+
+test-vulkan: setup-dev ## Test offloading with llama.cpp's Vulkan backend, on a software device too: see docs/gpu.md
+	$(if $(DRY_RUN),,$(BIN)/python -m scripts.vulkan -- $(BIN)/pytest tests/vulkan -m vulkan -p no:xdist $(ARGS))
 
 lint: setup-dev ## Lint, formatting, types, and the import rules
 	$(BIN)/ruff check .

@@ -59,6 +59,11 @@ def tool(name: str) -> Path:
     return program
 
 
+def source_folder() -> Path:
+    """The source of llama.cpp that the installed llama-cpp-python was built from; fetched where it is not there."""
+    return _source(importlib.metadata.version("llama-cpp-python")) / "vendor" / "llama.cpp"
+
+
 def _source(version: str) -> Path:
     """The unpacked source distribution."""
     folder = cache_folder() / "src"
