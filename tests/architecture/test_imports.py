@@ -118,7 +118,8 @@ def test_what_is_imported_is_declared():
     """A package that an environment happens to have is missing in a fresh one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     # What an extra brings is imported where its feature is used, and its absence is one sentence.
-    lines = [*project["dependencies"], *project["optional-dependencies"]["serve"]]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras["serve"], *extras["web"]]
     names = {re.split(r"[^A-Za-z0-9-]", line)[0].replace("-", "_") for line in lines}
     distributions = {"nvidia_ml_py": "pynvml", "llama_cpp_python": "llama_cpp", "pyyaml": "yaml"}
     declared = {distributions.get(name, name) for name in names}

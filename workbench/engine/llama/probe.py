@@ -113,7 +113,9 @@ def read_answer(events: Iterable[Mapping[str, Any]], trouble: str = "") -> Llama
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             match event["event"]:
                 case "build":
-                    names = {name: tuple(facts[name]) for name in ("backends", "compiled") if name in facts}
+                    names: dict[str, Any] = {
+                        name: tuple(facts[name]) for name in ("backends", "compiled") if name in facts
+                    }
                     build = LlamaBuild(**facts | names)
                 case "device":
                     devices.append(ComputeDevice(**facts))
