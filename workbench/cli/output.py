@@ -208,10 +208,8 @@ def show_beside(
         raise ParameterError("--show takes one of them or two.", "Write --show ID, or --show ID ID.")
     if options.output:
         raise ParameterError("Two beside each other are not written to a file.", "Leave out -o.")
-    if options.json:
-        print_json([as_json(each) for each in (record, *others)])
-    else:
-        say(beside(record, others[0]).rstrip("\n"))
+    documents = [as_json(each) for each in (record, *others)]
+    print_result(documents, beside(record, others[0]), json=options.json)
     return 0
 
 
