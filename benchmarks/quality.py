@@ -5,7 +5,7 @@ on the processor, in chunks of 512 tokens. The lens computes an answer of 500 to
 at each place; the same models without that are the two prefills. Meanwhile the event loop, which answers keys, should
 run every 5 ms: how much later it does is its delay.
 
-    python -m benchmarks.quality [--rounds 5] [--threads 2]
+    python -m benchmarks.quality [--rounds 3] [--threads 2]
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from workbench.lab.quality.logits import Floats, LogitModels, ModelSpec
 from workbench.lab.quality.positions import compare
 
 LICENCES = ("Apache-2.0", "Artistic", "GFDL-1.3", "GPL-3", "MPL-2.0")
-LENGTH = 4000
+LENGTH = 2000
 """Bytes of each."""
 
 CANDIDATES = ("Q8_0", "Q4_K_M")
@@ -130,7 +130,7 @@ def lens(rounds: int, threads: int) -> Samples:
 
 def main() -> int:
     """Measure, and print."""
-    chosen = parser(__doc__, rounds=5).parse_args()
+    chosen = parser(__doc__, rounds=3).parse_args()
     samples = lens(chosen.rounds, chosen.threads)
     ratio = samples.ratio("lens s", "prefills s")
     bars, rows = parity(chosen.threads)

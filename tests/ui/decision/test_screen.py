@@ -22,6 +22,7 @@ from workbench.ui.decision.screen import DecisionScreen
 from workbench.ui.decision.widgets import DecisionPlot
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import ExportDialog
+from workbench.ui.dialogs.text_viewer import TextDialog
 
 
 class House(FakeTools):
@@ -134,5 +135,8 @@ async def test_earlier_ones_exports_and_wrong_constraints_on_a_small_screen(
         await press_keys(pilot, "enter")
         await pilot.press("f9")
         assert "earlier decision" in shown(app)
-        await pilot.press("escape", "ctrl+c")
+        await press_keys(pilot, "ctrl+b")
+        await press_keys(pilot, "enter")
+        assert isinstance(app.screen, TextDialog)
+        await pilot.press("escape", "escape", "ctrl+c")
         assert isinstance(app.screen, DecisionScreen)

@@ -20,7 +20,7 @@ from workbench.core.parameters import Sampling, Value, changed_values
 from workbench.lab.decision.contender import Prefer
 from workbench.lab.decision.evidence import Evidence
 from workbench.lab.decision.gather import gather, weigh
-from workbench.lab.decision.record import DecisionRecord, load_of, record_of
+from workbench.lab.decision.record import DecisionRecord, beside, load_of, record_of
 from workbench.ui.decision.kept import KeptDecisions, decision_row
 from workbench.ui.decision.limits import LimitBar
 from workbench.ui.decision.lines import answer_lines, contender_line, header_line
@@ -54,6 +54,8 @@ class DecisionScreen(ExperimentScreen):
         Binding("ctrl+l", "limits", "Constraints", id="decision.limits", tooltip="Go to the constraints."),
         Binding("ctrl+o", "model", "Model", id="decision.model", tooltip="Decide about another model."),
         shared_key("decision.runs", "Open an earlier decision."),
+        Binding("ctrl+b", "beside", "Beside", id="decision.beside", show=False,
+                tooltip="Lay an earlier decision beside the one that is shown."),
         shared_key("decision.export", "Write the decision as Markdown, JSON or CSV, or the choice as a Modelfile."),
     ]
     # fmt: on
@@ -297,12 +299,22 @@ class DecisionScreen(ExperimentScreen):
             self._show_rows()
             self._paint()
 
+        await self._choose_kept("Earlier decisions", opened)
+
+    @work(group="runs", exclusive=True, exit_on_error=False, description="read the kept decisions")
+    async def action_beside(self) -> None:
+        if (first := self._record) is None:
+            self.say("There is no decision yet.")
+            return
+        await self._choose_kept("Lay beside it", lambda second: self.lay_beside("Two decisions", beside(first, second)))
+
+    async def _choose_kept(self, title: str, then: Callable[[DecisionRecord], object]) -> None:
         tools = self.services.decision
         if self._busy() or tools is None:
             return
         none = "No decision is kept yet: exporting one and loading a choice keeps it."
         records = await tools.decision_runs.kept()
-        self._choose_earlier("Earlier decisions", records, decision_row, opened, none)
+        self._choose_earlier(title, records, decision_row, then, none)
 
     async def leave(self) -> None:
         """Stop, and wait until the memory is released."""

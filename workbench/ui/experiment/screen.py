@@ -13,6 +13,7 @@ from textual.worker import Worker
 
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import export_document
+from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.services import Services
 from workbench.ui.widgets.repainter import Repainter
@@ -113,6 +114,11 @@ class ExperimentScreen(Screen[None]):
             self.app.push_screen(ChooseDialog(title, [row(record) for record in records]), chosen)
         else:
             self.say(none)
+
+    def lay_beside(self, title: str, text: str) -> None:
+        """Show two results that are beside each other in a text."""
+        lines = [Content(clean_line(line)) for line in text.splitlines()]
+        self.app.push_screen(TextDialog(title, lambda _: lines, classes="-wide"))
 
     def export(self, what: str, forms: Mapping[str, str], title: str, text_of: Callable[[str], str]) -> None:
         """Let the user write a result; see `export_document`."""

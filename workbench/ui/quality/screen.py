@@ -17,7 +17,6 @@ from workbench.lab.quality.job import QualitySeries
 from workbench.lab.quality.record import QualityRecord
 from workbench.lab.quality.report import FORMS, beside
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
-from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.widgets import EvalLines
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.kit.sanitize import clean_line
@@ -233,10 +232,7 @@ class QualityScreen(ExperimentScreen):
         first = self._shown[0]
 
         def compare(second: QualityRecord) -> None:
-            def lay_out(_: int) -> list[Content]:
-                return [Content(clean_line(line)) for line in beside(first, second).splitlines()]
-
-            self.app.push_screen(TextDialog("Two measurements", lay_out, classes="-wide"))
+            self.lay_beside("Two measurements", beside(first, second))
 
         self._choose_run("Lay beside it", compare)
 
