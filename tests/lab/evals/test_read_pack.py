@@ -81,7 +81,7 @@ def test_a_pack_in_json_lines(tmp_path: Path) -> None:
         ('prompt = "x"\nmessages = [{ role = "user", content = "x" }]', "either a prompt or messages"),
         ("prompt = 1", "'prompt'"),
         ('messages = [{ role = "assistant", content = "x" }]', "is not the user's"),
-        ('messages = [{ role = "tool", content = "x" }]', "is not one of"),
+        ('messages = [{ role = "robot", content = "x" }]', "is not one of"),
         ('prompt = "x"\nmax_tokens = 0', "less than 1"),
         ('prompt = "x"\nid = "first"', "too"),
         (
