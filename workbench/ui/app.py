@@ -40,7 +40,7 @@ from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.ui.decision.screen import DecisionScreen
-    from workbench.ui.jobs.experiments import Experiment
+    from workbench.ui.experiment.screen import ExperimentScreen
     from workbench.ui.models.screen import ModelsScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
     from workbench.ui.race.offer import RaceOffer
@@ -87,7 +87,7 @@ class WorkbenchApp(App[None]):
         self._moved = MovedKeys(partial(self.notify, timeout=6))
         self._copier = Copier(self, services.keep_copy)
         self.background = Background(self, services, self.key_for, self._load_in_chat)
-        self._experiments: dict[str, Experiment] = {}
+        self._experiments: dict[str, ExperimentScreen] = {}
         """The screens that compute, by their modes."""
         self._models: ModelsScreen | None = None
         self._themes, theme_problems = load_themes(services.theme_folders)

@@ -10,14 +10,7 @@ from workbench.ui.services import Services
 from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.ui.bench.screen import BenchScreen
-    from workbench.ui.decision.screen import DecisionScreen
-    from workbench.ui.evals.screen import EvalScreen
-    from workbench.ui.quality.screen import QualityScreen
-    from workbench.ui.race.screen import RaceScreen
-    from workbench.ui.tune.screen import TuneScreen
-
-    Experiment = RaceScreen | BenchScreen | DecisionScreen | EvalScreen | QualityScreen | TuneScreen
+    from workbench.ui.experiment.screen import ExperimentScreen
 
 _SCREENS = {
     "race": "RaceScreen", "bench": "BenchScreen", "decision": "DecisionScreen", "evals": "EvalScreen",
@@ -36,8 +29,10 @@ PALETTE = {
 """The titles and the explanations of those that have no key of their own."""
 
 
-def make_experiment(mode: str, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> Experiment:
+def make_experiment(
+    mode: str, services: Services, workspace: Workspace, key_for: Callable[[str], str]
+) -> ExperimentScreen:
     """The screen of a mode."""
     screen: Any = getattr(import_module(f"workbench.ui.{mode}.screen"), _SCREENS[mode])
-    found: Experiment = screen(services, workspace, key_for)
+    found: ExperimentScreen = screen(services, workspace, key_for)
     return found

@@ -21,8 +21,8 @@ from workbench.ui.workspace.readings import StatsReadings
 from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
+    from workbench.ui.experiment.screen import ExperimentScreen
     from workbench.ui.jobs.background import Background
-    from workbench.ui.jobs.experiments import Experiment
 
 LONG_SECONDS = 10.0
 """Work that takes as long as this is worth a notification."""
@@ -84,7 +84,7 @@ class Outside:
         self,
         app: App[None],
         workspace: Workspace,
-        experiments: Mapping[str, Experiment],
+        experiments: Mapping[str, ExperimentScreen],
         background: Background,
         config: Callable[[], Config],
     ) -> None:

@@ -6,8 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 
-from textual.screen import Screen
-
 from workbench.core.errors import WorkbenchError
 from workbench.core.kept import kept_recipe
 from workbench.core.models import ModelEntry, variants_of
@@ -16,13 +14,12 @@ from workbench.lab.race.lane import Lane, LaneSpec
 from workbench.lab.race.race import MOST_LANES
 from workbench.lab.race.setup import RaceTerms, proposed
 from workbench.ui.dialogs.export import free_path
+from workbench.ui.experiment.screen import ExperimentScreen
 from workbench.ui.quantize.queue import QueuedQuantization
 from workbench.ui.race.board import LaneBoard
 from workbench.ui.race.lane import LaneColumn
 from workbench.ui.race.offer import RaceOffer, made_entry, offer_for
-from workbench.ui.services import Services
 from workbench.ui.workspace.conversation import Conversation
-from workbench.ui.workspace.workspace import Workspace
 
 LOOK_SECONDS = 0.1
 """How often it looks whether a model is loaded."""
@@ -32,22 +29,11 @@ class LaneActions:
     """Changes the lanes on a board."""
 
     def __init__(
-        self,
-        screen: Screen[None],
-        services: Services,
-        workspace: Workspace,
-        board: LaneBoard,
-        terms: Callable[[], RaceTerms],
-        changed: Callable[[], object],
-        say: Callable[..., object],
+        self, screen: ExperimentScreen, board: LaneBoard, terms: Callable[[], RaceTerms], changed: Callable[[], object]
     ) -> None:
-        self._screen = screen
-        self._services = services
-        self._workspace = workspace
-        self._board = board
+        self._screen, self._board = screen, board
         self._terms = terms
         self._changed = changed
-        self._say = say
 
     def act(self, what: str, column: LaneColumn) -> None:
         """Do what the user asks of a lane."""
@@ -70,7 +56,7 @@ class LaneActions:
             case "lens":
                 from workbench.ui.race.lens import open_lane_lens
 
-                open_lane_lens(self._screen, self._services, self._board.race, column.lane, self._say)
+                open_lane_lens(self._screen, self._screen.services, self._board.race, column.lane, self._screen.say)
             case "export":
                 self._work(self._export(column.lane), "export a lane", "export")
 
@@ -81,20 +67,20 @@ class LaneActions:
         lanes = race.lanes if lane is None else [lane]
         if told:
             count = "lane" if len(told) == 1 else "lanes"
-            self._say("The thoughts end now." if lane else f"The thoughts of {len(told)} {count} end now.")
+            self._screen.say("The thoughts end now." if lane else f"The thoughts of {len(told)} {count} end now.")
         elif not any(each.state == "writing" for each in lanes):
-            self._say("No answer is being written.")
+            self._screen.say("No answer is being written.")
         elif any(each.engine is not None and each.engine.capabilities.answer_now for each in lanes):
-            self._say("The thoughts have ended.")
+            self._screen.say("The thoughts have ended.")
         else:
-            self._say("This server cannot end the thoughts of an answer.")
+            self._screen.say("This server cannot end the thoughts of an answer.")
 
     def _work(self, work: Coroutine[None, None, None], description: str, group: str = "lanes") -> None:
         self._screen.run_worker(work, group=group, exit_on_error=False, description=description)
 
     async def propose(self, offer: RaceOffer) -> None:
         """Add the quantizations of the chat's model; where there is only one, offer to make the others."""
-        workspace = self._workspace
+        workspace = self._screen.workspace
         while workspace.slot.load is not None:
             offer.say(f"Waiting for {workspace.slot.load.label}, which is being loaded.")
             await asyncio.sleep(LOOK_SECONDS)
@@ -105,11 +91,11 @@ class LaneActions:
         offer.say("Looking for the quantizations of this model.")
         models: Sequence[ModelEntry] = ()
         try:
-            models = await self._services.catalog.models()
+            models = await self._screen.services.catalog.models()
         except WorkbenchError as error:
-            self._say(str(error))
+            self._screen.say(str(error))
         found = proposed(model, models)
-        offered = offer_for(model, variants_of(model, models), self._services.files) if len(found) < 2 else None
+        offered = offer_for(model, variants_of(model, models), self._screen.services.files) if len(found) < 2 else None
         offer.close()
         if offered is None:
             await self.add(*found)
@@ -120,7 +106,7 @@ class LaneActions:
         """Add the models that were made. Returns whether there are lanes to ask."""
         ready = [queued for queued in made if queued.result is not None]
         if len(ready) < len(made):
-            self._say(next((str(queued.error) for queued in made if queued.error), "It was stopped."), 8.0)
+            self._screen.say(next((str(queued.error) for queued in made if queued.error), "It was stopped."), 8.0)
         if offer.offer is None or not ready:
             offer.close()
             return False
@@ -138,13 +124,13 @@ class LaneActions:
         self._changed()
 
     def _spec(self, model: ModelEntry) -> LaneSpec:
-        kept = kept_recipe(self._services.kept.of(model))
+        kept = kept_recipe(self._screen.services.kept.of(model))
         return self._terms().lane(model.ref, model.label, model.recipe, model).keeping(kept)
 
     def choose(self, instead: LaneColumn | None = None, before: Sequence[ModelEntry] = ()) -> None:
         """Let the user choose a model, for a new lane after those of `before`, or to replace another."""
         if instead is None and len(self._board.race.lanes) >= MOST_LANES:
-            self._say(f"A race has {MOST_LANES} lanes at most: remove one first.")
+            self._screen.say(f"A race has {MOST_LANES} lanes at most: remove one first.")
             return
         from workbench.ui.dialogs.model_picker import ModelPicker
 
@@ -154,7 +140,7 @@ class LaneActions:
             work = self.add(*before, model) if instead is None else self._replace(instead, self._spec(model))
             self._work(work, "add a lane")
 
-        self._screen.app.push_screen(ModelPicker(self._services, self._workspace.model), chosen)
+        self._screen.app.push_screen(ModelPicker(self._screen.services, self._screen.workspace.model), chosen)
 
     async def _replace(self, column: LaneColumn, spec: LaneSpec) -> None:
         had_focus = column.scroll.has_focus
@@ -196,7 +182,7 @@ class LaneActions:
             if (tuned := spec.changed(settings.values, settings.system)) != spec:
                 self._work(self._replace(column, tuned), "change a lane")
             if settings.then in ("save", "keep", "forget"):
-                self._say("The settings of a lane are for this race alone; those of the chat can be saved or kept.")
+                self._screen.say("The settings of a lane are for this race; those of the chat can be saved or kept.")
 
         self._screen.app.push_screen(
             SettingsDialog(spec.system, column.lane.sampling, spec.load, column.lane.origins), chosen
@@ -204,7 +190,7 @@ class LaneActions:
 
     def _go_to_difference(self, column: LaneColumn, step: int) -> None:
         if self._board.race.reference is column.lane:
-            self._say("This is the reference: the differences are in the other lanes.")
+            self._screen.say("This is the reference: the differences are in the other lanes.")
             return
         if not self._board.diff:
             self._board.diff = True
@@ -213,7 +199,7 @@ class LaneActions:
         here = round(column.scroll.scroll_y)
         further = [row for row in rows if (row > here if step > 0 else row < here)]
         if not further:
-            self._say("There is no further difference." if rows else "The two texts are the same.")
+            self._screen.say("There is no further difference." if rows else "The two texts are the same.")
             return
         column.scroll.release_anchor()
         column.scroll.scroll_to(y=further[0] if step > 0 else further[-1], animate=False)
@@ -221,11 +207,13 @@ class LaneActions:
     async def _export(self, lane: Lane) -> None:
         conversation = conversation_of(lane, self._board.race.questions)
         session = conversation.session("", lane.info.model if lane.info else None)
-        path = free_path(self._services.export_folder, f"{lane.label} {session.title}", ".modelfile")
+        path = free_path(self._screen.services.export_folder, f"{lane.label} {session.title}", ".modelfile")
         try:
-            self._say(f"Written to {await self._services.sessions.export(session, 'modelfile', path)}", 8.0)
+            self._screen.say(
+                f"Written to {await self._screen.services.sessions.export(session, 'modelfile', path)}", 8.0
+            )
         except WorkbenchError as error:
-            self._say(str(error), 8.0)
+            self._screen.say(str(error), 8.0)
 
 
 def conversation_of(lane: Lane, questions: Sequence[str]) -> Conversation:

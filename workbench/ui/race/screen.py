@@ -13,8 +13,6 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.getters import query_one
 from textual.message import Message
-from textual.screen import Screen
-from textual.worker import Worker
 
 from workbench.core.errors import WorkbenchError
 from workbench.lab.race.lane import Lane
@@ -22,8 +20,7 @@ from workbench.lab.race.race import Race
 from workbench.lab.race.report import FORMS, document_of, result_of
 from workbench.lab.race.setup import RaceTerms
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
-from workbench.ui.dialogs.export import export_document
-from workbench.ui.experiment.screen import shared_key
+from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.machine.lines import machine_line
@@ -37,18 +34,18 @@ from workbench.ui.race.offer import RaceOffer
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
-from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import Workspace
 
 PAINT_SECONDS = 0.05
 """The interval at which something is drawn while lanes write: one lane, or the table."""
 
 
-class RaceScreen(Screen[None]):
+class RaceScreen(ExperimentScreen):
     """Races models and shows their answers."""
 
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#prompt"
+    STOP = "race.stop"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         shared_key("race.stop", "Stop all lanes; what was written stays."),
@@ -80,16 +77,13 @@ class RaceScreen(Screen[None]):
         questions: list[str]
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
-        super().__init__(id="race")
-        self._services = services
-        self._workspace = workspace
-        self._key_for = key_for
+        super().__init__("race", services, workspace, key_for)
         self._race_id = services.races.new_id()
         self._greedy = True
         self._solo = False
         self._board = LaneBoard(self._new_race())
         self._offer = RaceOffer(services.files, key_for("race.add"))
-        self._actions = LaneActions(self, services, workspace, self._board, self._terms, self._show, self.say)
+        self._actions = LaneActions(self, self._board, self._terms, self._show)
         self._said = TransientText(self, partial(self.call_after_refresh, self._paint))
         self._dirty = False
 
@@ -124,7 +118,7 @@ class RaceScreen(Screen[None]):
             self._ask(question)
 
     def _new_race(self) -> Race:
-        return Race(self._services.engines, self._services.adviser, (), on_event=self._take)
+        return Race(self.services.engines, self.services.adviser, (), on_event=self._take)
 
     @property
     def _race(self) -> Race:
@@ -135,7 +129,7 @@ class RaceScreen(Screen[None]):
         return self._race.running
 
     def _terms(self) -> RaceTerms:
-        conversation = self._workspace.general
+        conversation = self.workspace.general
         return RaceTerms(
             conversation.load, conversation.sampling, conversation.system, self._greedy, conversation.origins
         )
@@ -147,7 +141,7 @@ class RaceScreen(Screen[None]):
 
     # Drawing
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._show)
 
     @on(LaneText.Placed)
@@ -191,7 +185,7 @@ class RaceScreen(Screen[None]):
     def _paint_state(self) -> None:
         state = self._state_line()
         room = self.state.size.width - state.cell_length - 3
-        meters = machine_line(self._workspace.machine.view, room)
+        meters = machine_line(self.workspace.machine.view, room)
         gap = " " * (3 + room - meters.cell_length) if meters else ""
         self.state.set_lines([state + styled((gap, "")) + meters])
 
@@ -202,7 +196,7 @@ class RaceScreen(Screen[None]):
         if self._offer.display:
             return Content("")
         if len(race.lanes) < 2:
-            key = (self._key_for("race.add"), "lane--figure")
+            key = (self.key_for("race.add"), "lane--figure")
             return styled(("A race needs two models: ", "lane--value"), key, (" adds one.", "lane--value"))
         text = state_text(race, self._board.place, greedy=self._greedy, solo=self._solo)
         more = ["compared with lane 1 word by word"] if self._board.diff else []
@@ -225,9 +219,9 @@ class RaceScreen(Screen[None]):
             self.say("Your question waits for the models.")
             offer.accept(self._take_made)
         elif len(self._race.lanes) < 2:
-            self.say(f"A race needs two models: {self._key_for('race.add')} adds one. Your text stays.")
+            self.say(f"A race needs two models: {self.key_for('race.add')} adds one. Your text stays.")
         elif self._race.running:
-            self.say(f"The lanes are busy: {self._key_for('race.stop')} stops them.", holds=lambda: self.running)
+            self.say(f"The lanes are busy: {self.key_for('race.stop')} stops them.", holds=lambda: self.running)
         else:
             self._ask(self.prompt.take(event.shown))
 
@@ -243,7 +237,7 @@ class RaceScreen(Screen[None]):
         await race.finished()
         self._show()
         try:
-            await self._services.races.keep(race_id, document_of(race))
+            await self.services.races.keep(race_id, document_of(race))
         except WorkbenchError as error:
             self.say(str(error), 8.0)
 
@@ -309,7 +303,7 @@ class RaceScreen(Screen[None]):
         await self._race.close()
         models = [lane.model for lane in self._race.lanes if lane.model is not None]
         await self._board.remove_children()
-        self._board.race, self._race_id = self._new_race(), self._services.races.new_id()
+        self._board.race, self._race_id = self._new_race(), self.services.races.new_id()
         await self._actions.add(*models)
         self.prompt.focus()
 
@@ -317,7 +311,7 @@ class RaceScreen(Screen[None]):
     async def action_earlier(self) -> None:
         from workbench.ui.race.earlier import open_earlier
 
-        await open_earlier(self, self._services.races, self.say)
+        await open_earlier(self, self.services.races, self.say)
 
     def action_export(self) -> None:
         race = self._race
@@ -325,9 +319,7 @@ class RaceScreen(Screen[None]):
             self.say("There is nothing to export yet.")
             return
         title = f"race {race.questions[-1]}"
-        export_document(
-            self, self._services, "the race", EXPORTS, title, lambda form: FORMS[form](result_of(race)), self.say
-        )
+        self.export("the race", EXPORTS, title, lambda form: FORMS[form](result_of(race)))
 
     @on(LaneScroll.Asked)
     def _lane_asked(self, event: LaneScroll.Asked) -> None:
@@ -344,7 +336,3 @@ class RaceScreen(Screen[None]):
     async def leave(self) -> None:
         """Stop everything, and release the memory."""
         await self._race.close()
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        self.refresh_bindings()
-        report_worker_error(event, lambda text: self.say(text, 8.0))
