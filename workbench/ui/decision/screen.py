@@ -27,7 +27,6 @@ from workbench.ui.decision.lines import answer_lines, contender_line, header_lin
 from workbench.ui.decision.measuring import Measuring
 from workbench.ui.decision.widgets import DecisionLines, DecisionPlot
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
-from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
@@ -51,8 +50,8 @@ class DecisionScreen(ExperimentScreen):
         shared_key("decision.stop", "Stop a measurement, and keep what is done; else go to the list."),
         Binding("f6", "settings", "Settings", id="decision.prefer",
                 tooltip="Change what is the best of what meets the constraints: quality, speed or size."),
-        Binding("ctrl+l", "limits", "Constraints", id="decision.limits", tooltip="Go to the constraints."),
-        Binding("ctrl+o", "model", "Model", id="decision.model", tooltip="Decide about another model."),
+        shared_key("decision.limits", "Go to the constraints."),
+        shared_key("decision.model", "Decide about another model."),
         shared_key("decision.runs", "Open an earlier decision."),
         Binding("ctrl+b", "beside", "Beside", id="decision.beside", show=False,
                 tooltip="Lay an earlier decision beside the one that is shown."),
@@ -234,15 +233,14 @@ class DecisionScreen(ExperimentScreen):
             choose_settings(self, "Settings of the decision", best)
 
     def action_model(self) -> None:
-        def chosen(model: ModelEntry | None) -> None:
-            if model is not None:
-                self._model, self._chosen, self._earlier = model, True, False
-                self._evidence = self._record = None
-                self._show_rows()
-                self._look()
+        def chosen(model: ModelEntry) -> None:
+            self._model, self._chosen, self._earlier = model, True, False
+            self._evidence = self._record = None
+            self._show_rows()
+            self._look()
 
         if not self._busy():
-            self.app.push_screen(ModelPicker(self.services, self.workspace.model, enter="decides"), chosen)
+            self._choose_model("decides", chosen)
 
     def action_measure(self) -> None:
         if self._busy():

@@ -24,7 +24,6 @@ from workbench.lab.race.lane import LaneSpec
 from workbench.lab.race.setup import RaceTerms
 from workbench.ui.dialogs.choose import choose_settings
 from workbench.ui.dialogs.confirm import ConfirmDialog
-from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.lines import case_line, detail_lines, pack_lines, score_lines
 from workbench.ui.evals.packs import EvalPacks
@@ -168,13 +167,12 @@ class EvalScreen(ExperimentScreen):
         self._packs.choose()
 
     def action_add(self) -> None:
-        def chosen(model: ModelEntry | None) -> None:
-            if model is not None:
-                self._chosen = True
-                self._models.append(model)
-                self._paint()
+        def chosen(model: ModelEntry) -> None:
+            self._chosen = True
+            self._models.append(model)
+            self._paint()
 
-        self.app.push_screen(ModelPicker(self.services, self.workspace.model, enter="adds"), chosen)
+        self._choose_model("adds", chosen)
 
     def action_remove(self) -> None:
         if self._models and not self.running:

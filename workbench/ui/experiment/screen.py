@@ -11,8 +11,10 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.worker import Worker
 
+from workbench.core.models import ModelEntry
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import export_document
+from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.services import Services
@@ -25,6 +27,7 @@ WIDE = 100
 """Terminal columns from which the parts stand side by side, or have room between them."""
 _KEYS = {
     "start": ("f9", "Run"), "stop": ("escape", "Stop"), "settings": ("f6", "Settings"), "add": ("ctrl+o", "Add model"),
+    "model": ("ctrl+o", "Model"), "limits": ("ctrl+l", "Constraints"),
     "remove": ("delete,x", "Remove"), "runs": ("ctrl+r", "Earlier"), "export": ("f7", "Export"),
 }  # fmt: skip
 """The keys and the names of the actions that these screens share."""
@@ -95,6 +98,17 @@ class ExperimentScreen(Screen[None]):
         if self.running:
             self._stop()
             self.say("Stopping; what is done is kept…", 2.0)
+
+    def _choose_model(
+        self, enter: str, chosen: Callable[[ModelEntry], object], current: ModelEntry | None = None
+    ) -> None:
+        """Let the user choose a model; `enter` is what Enter does, such as `adds`."""
+
+        def take(model: ModelEntry | None) -> None:
+            if model is not None:
+                chosen(model)
+
+        self.app.push_screen(ModelPicker(self.services, current or self.workspace.model, enter=enter), take)
 
     def _choose_earlier(
         self,

@@ -25,7 +25,6 @@ from workbench.lab.tune.goal import AIMS, BUSY, Aim, Busy, TunePlan, parse_cache
 from workbench.lab.tune.prices import cache_prices
 from workbench.lab.tune.tune import TuneJob
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
-from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, paragraph, styled
@@ -62,9 +61,8 @@ class TuneScreen(ExperimentScreen):
         Binding("ctrl+t", "keep", "Keep", id="tune.keep",
                 tooltip="Keep the best settings for this model, whenever it is loaded."),
         shared_key("tune.settings", "Choose what has to be fast, and what happens beside other programs."),
-        Binding("ctrl+l", "limits", "Constraints", id="tune.limits",
-                tooltip="Go to the most memory, the least context and the cache types that may be used."),
-        Binding("ctrl+o", "model", "Model", id="tune.model", tooltip="Tune another model."),
+        shared_key("tune.limits", "Go to the most memory, the least context and the cache types that may be used."),
+        shared_key("tune.model", "Tune another model."),
         Binding("ctrl+d", "depth", "Depth", id="tune.depth",
                 tooltip="Measure decode, prefill and memory by context depth, up to the longest that fits."),
         shared_key("tune.export", "Write the result as Markdown or JSON."),
@@ -263,12 +261,8 @@ class TuneScreen(ExperimentScreen):
             )  # fmt: skip
 
     def action_model(self) -> None:
-        def chosen(model: ModelEntry | None) -> None:
-            if model is not None:
-                self.take(model)
-
         if not self._busy():
-            self.app.push_screen(ModelPicker(self.services, self._model, enter="tunes"), chosen)
+            self._choose_model("tunes", self.take, self._model)
 
     def action_export(self) -> None:
         job = self._job
