@@ -11,7 +11,7 @@ from textual.widgets import Input
 from tests.lab.tune.scripted import Tools
 from tests.lab.tune.test_depth import slower_with_depth
 from tests.lab.tune.test_tune import quiet, six_threads
-from tests.ui.drive import app_on, settle, shown, until
+from tests.ui.drive import app_on, press_keys, settle, shown, until
 from tests.ui.fakes import FakeClock
 from workbench.core.engine import Footprint
 from workbench.core.models import ModelEntry
@@ -35,10 +35,8 @@ async def tune_on(
     app = app_on(make_host([ScriptedModel(MODEL, (Script.of("Yes."),))]), clock, MODEL.ref, tune=tools)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
-        await pilot.press("f5")
-        await settle(pilot)
-        await pilot.press("ctrl+l")
-        await settle(pilot)
+        await press_keys(pilot, "f5")
+        await press_keys(pilot, "ctrl+l")
         assert isinstance(app.screen, TuneScreen)
         yield app, pilot
 
@@ -47,21 +45,18 @@ async def test_the_best_is_found_and_kept_with_one_key(make_host, clock):
     async with tune_on(House(quiet(six_threads)), make_host, clock) as (app, pilot):
         screen = app.screen
         assert "F9 finds the fastest settings that fit" in shown(app)
-        await pilot.press("f6", "home", "enter")
-        await settle(pilot)
+        await press_keys(pilot, "f6", "home", "enter")
         await pilot.press("f9")
         await until(pilot, lambda: not screen.running and screen._job is not None)
         await settle(pilot)
         text = shown(app)
         assert "threads 6 instead of 8: 1.2" in text
         assert "Ctrl+T keeps num_thread 6, num_thread_batch 8 for this model" in text
-        await pilot.press("ctrl+t")
-        await settle(pilot)
+        await press_keys(pilot, "ctrl+t")
         assert app.services.kept.of(MODEL) == {"num_thread": 6, "num_thread_batch": 8}
         # A constraint that is none stays in its field.
         screen.fields.query(Input).first().value = "x"
-        await pilot.press("f9")
-        await settle(pilot)
+        await press_keys(pilot, "f9")
         assert "--max-gb cannot be 'x'" in shown(app)
 
 
