@@ -46,6 +46,8 @@ from workbench.core.metrics import percentile
 CLIENTS, WORDS, GENERATED, CONTEXT = 8, 60, 96, 512
 LEAST = 0.95
 KEY_MS = 50
+MARK = "qzvx"
+"""The beginning of what is typed: no other text has it."""
 ALT_S = "\x1bs"
 NOUNS = ("sea", "tower", "lamp", "keeper", "storm", "letter", "island", "clock", "horse", "river", "night", "stone")
 CONFIG = (
@@ -159,6 +161,13 @@ def compare(path: Path, rounds: int, threads: int) -> Samples:
         return interleave(arms, rounds, "serve")
 
 
+def type_mark(program: Program) -> str:
+    """Empty the prompt, and type what is nowhere else on the screen; gives it."""
+    program.send("\x15" + MARK)
+    program.drain(0.5)
+    return MARK
+
+
 def keys(path: Path, letters: int, threads: int) -> list[float]:
     """What letters take from the key to the screen, in milliseconds, while clients ask the model of the program."""
     config = CONFIG.format(threads=threads, context=CONTEXT, slots=CLIENTS + 1)
@@ -179,19 +188,17 @@ def keys(path: Path, letters: int, threads: int) -> list[float]:
 
         asking = threading.Thread(target=clients)
         asking.start()
-        text = ""
+        text = type_mark(program)
         for _ in range(letters):
             program.drain(random.uniform(0.05, 0.25))
-            text = (text + random.choice(string.ascii_lowercase))[-40:]
+            text += random.choice(string.ascii_lowercase)
             wanted = text
             began = time.perf_counter()
             program.send(text[-1])
             program.drain(0.2)
             found.append((program.first_time(lambda shown, wanted=wanted: wanted in shown, wanted) - began) * 1e3)
             if len(text) == 40:
-                program.send("\x15")
-                program.drain(0.2)
-                text = ""
+                text = type_mark(program)
         ended.set()
         asking.join()
         program.quit()
