@@ -49,6 +49,7 @@ async def test_another_model_takes_over(serving):
     assert response.status_code == 503
     assert response.headers["retry-after"]
     assert "being loaded" in response.json()["error"]["message"]
+    assert httpx.get(f"{serving.url}/health").status_code == 503
     serving.use(ServedModel(FakeEngine("Another"), "other"))
     found = (await ask(serving)).json()
     assert (found["model"], found["choices"][0]["message"]["content"]) == ("other", "Another")

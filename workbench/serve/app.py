@@ -73,7 +73,7 @@ class Api:
     def app(self) -> Starlette:
         """The ASGI application."""
         get: dict[str, Callable[[], object]] = {
-            "/health": lambda: {"status": "ok"},
+            "/health": self._service.health,
             "/v1/models": lambda: openai_api.models(self._service),
             "/models": lambda: openai_api.models(self._service),
             "/api/version": ollama_api.version,
@@ -196,7 +196,7 @@ class Api:
         await self._service.check(asked)
         if body.flag("stream", default=True):
             lines = ollama_api.streamed_answer(asked, self._service, served, chat=chat)
-            return StreamingResponse(sse.kept_alive(lines, ollama_api.PING), media_type="application/x-ndjson")
+            return StreamingResponse(sse.kept_alive(lines, ollama_api.PING[chat]), media_type="application/x-ndjson")
         whole = ollama_api.whole_answer(asked, self._service, served, chat=chat)
         return JSONResponse(await _unless_gone(request, whole))
 

@@ -24,7 +24,11 @@ from workbench.serve.tools import read_tools
 
 VERSION = "0.12.6"
 """The version of Ollama whose API this is; clients compare it."""
-PING = '{"message": {"role": "assistant", "content": ""}, "done": false}\n'
+PING = {
+    True: '{"message": {"role": "assistant", "content": ""}, "done": false}\n',
+    False: '{"response": "", "done": false}\n',
+}
+"""A line without text, of a chat or of a completion."""
 _REASONS = {"stop": "stop", "length": "length", "context": "length", "cancelled": "stop"}
 
 

@@ -139,6 +139,16 @@ class Service:
         """Serve another model; None while there is none, so that requests are refused for a while."""
         self._model, self._last = model, model or self._last
 
+    def health(self) -> dict[str, object]:
+        """`/health`; an ApiError while there is no model."""
+        self._open_model()
+        return {"status": "ok"}
+
+    def _open_model(self) -> ServedModel:
+        if self._model is None:
+            raise _away("Another model is being loaded.")
+        return self._model
+
     @property
     def model(self) -> ServedModel:
         """The model; the last one while there is none."""
@@ -238,9 +248,7 @@ class Service:
         Raises:
             ApiError: The queue is full, or the answer failed.
         """
-        model = self._model
-        if model is None:
-            raise _away("Another model is being loaded.")
+        model = self._open_model()
         together = model.engine.info.settings.num_parallel
         if len(self.running) >= together + MOST_AT_ONCE:
             raise ApiError(503, "unavailable_error", "Too many requests wait for this model. Ask again in a moment.")
