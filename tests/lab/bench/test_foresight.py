@@ -14,12 +14,17 @@ from workbench.lab.bench.record import BenchRecord
 MODELS = {"a": ModelEntry("a", "Toy", "Q4_0", size_bytes=2_000_000_000, context_length=4096)}
 
 
-def kept(prefill_tps: float, decode_tps: float) -> BenchRecord:
-    """A kept run with the speeds of model `a`."""
+def kept(prefill_tps: float, decode_tps: float, *disturbed: str) -> BenchRecord:
+    """A kept run with the speeds of model `a`, and what disturbed it."""
 
     def result(test: BenchTest, speed: float) -> BenchResult:
         ns = round(test.tokens / speed * 1e9)
-        return BenchResult(BenchCase("a", BenchSettings(), test), model_of("a"), "", (Sample(RunTime(0, ns, ns), 1),))
+        return BenchResult(
+            BenchCase("a", BenchSettings(), test),
+            model_of("a"),
+            "",
+            (Sample(RunTime(0, ns, ns), 1, disturbed=disturbed),),
+        )
 
     results = (result(BenchTest(512), prefill_tps), result(BenchTest(0, 128), decode_tps))
     return BenchRecord("1", "", "tests", ("bench", "a"), MACHINE, results=results)
@@ -47,6 +52,13 @@ def test_a_long_run_is_a_doubt_that_says_what_it_follows_from() -> None:
     (doubt,) = foresee(plan, MODELS, []).doubts
     assert doubt.startswith("By the size of what was never measured here, this takes about 37 min")
     assert foresee(BenchPlan(Grid(("unknown",))), MODELS, []).words == ""
+
+
+def test_a_run_that_was_disturbed_counts_only_where_there_is_no_other() -> None:
+    plan = BenchPlan(Grid(("a",), n_prompt=(0,), n_gen=(100,)), repetitions=1, warm=False)
+    disturbed, calm = kept(100.0, 1.0, "other programs computed"), kept(1000.0, 10.0)
+    assert foresee(plan, MODELS, [disturbed, calm]).words == "about 11 s"
+    assert foresee(plan, MODELS, [disturbed]).words == "about 1 min 41 s"
 
 
 def test_a_test_beyond_the_context_is_a_doubt() -> None:

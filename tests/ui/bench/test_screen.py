@@ -606,6 +606,7 @@ def test_progress_says_phase_repetition_and_time_left() -> None:
     assert "25%  measuring a Q4_0 tg128 2 of 5, about 2 min 10 s left" in line
     assert progress_line(BenchProgress("loading", "a" * 300, 0, 5, 0.0), 40).cell_length <= 42
     assert time_text(0.2) == "1 s"
+    assert time_text(11_100) == "3 h 5 min"
 
 
 def test_round_figures() -> None:

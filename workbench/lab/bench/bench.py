@@ -58,9 +58,15 @@ def time_left(fraction: float, spent_s: float) -> float | None:
     return spent_s * (1 - fraction) / fraction if fraction > 0 else None
 
 
+HOURS_FROM_S = 7200
+"""Seconds from which a time is written in hours."""
+
+
 def time_text(seconds: float) -> str:
-    """A time still to come: `12 s`, `2 min 10 s`."""
+    """A time still to come: `12 s`, `2 min 10 s`, `3 h 5 min`."""
     whole = max(0, math.ceil(seconds))
+    if whole >= HOURS_FROM_S:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60} s"
 
 
