@@ -7,7 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from textual.content import Content
 
-from workbench.ui.markdown.blocks import MEASURE, blocks_lines, parse
+from workbench.ui.kit.text import MEASURE
+from workbench.ui.markdown.blocks import blocks_lines, parse
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.markdown.streaming import LONG_BLOCK, LONG_LINE, StreamingDocument
 from workbench.ui.markdown.tables import MIN_COLUMN, column_widths

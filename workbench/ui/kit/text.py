@@ -13,6 +13,8 @@ from textual.content import Content, Span
 from workbench.core.models import ModelEntry
 from workbench.ui.kit.sanitize import clean_line
 
+MEASURE = 100
+"""The widest that running text is set, in cells: longer lines are hard to read. Code and tables take all the width."""
 SHORT_NAME = 22
 """Columns for the model on a narrow screen."""
 

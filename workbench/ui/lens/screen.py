@@ -34,6 +34,8 @@ Look = Callable[[CancelToken, Callable[[PassProgress], None]], Awaitable[Lens]]
 
 NEEDS_FILE = "The lens needs a model file: a server does not report the distributions of a text."
 SHOWN_PLACES = 6
+MOST_LIST = 48
+"""Columns of a list of alternatives: the probabilities stay beside their tokens."""
 NOTHING_ABOVE = "No other token differs by {:g} or more in this direction."
 NOTHING_BELOW = "No other token has a probability below {:g} in this direction."
 
@@ -229,9 +231,9 @@ class LensScreen(Screen[LensChoice | None]):
     def _list_lines(self, width: int) -> list[Content]:
         if self._lens is None:
             return []
-        room = (width - 3) // 2
+        room = min(MOST_LIST, (width - 3) // 2)
         if self._one_model:
-            return self._list(self._names[0], width, of_candidate=False)
+            return self._list(self._names[0], min(MOST_LIST, width), of_candidate=False)
         mine, other = (self._list(self._names[side], room, of_candidate=bool(side)) for side in (0, 1))
         return beside(mine, other, room)
 

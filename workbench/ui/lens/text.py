@@ -13,6 +13,7 @@ from textual.message import Message
 
 from workbench.lab.quality.lens import Lens
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import MEASURE
 from workbench.ui.widgets.rows import Rows, without_keys
 
 LEVEL_STYLES = ("", "lens--1", "lens--2", "lens--3", "lens--4")
@@ -91,7 +92,7 @@ class LensText(Rows, inherit_bindings=False):
         if self._lens is None or not self.room or self.room == self._width:
             return
         self._width = self.room
-        self._rows = lay_out(self._lens.texts, self._lens.first_flip, self._width - 1)
+        self._rows = lay_out(self._lens.texts, self._lens.first_flip, min(MEASURE, self._width - 1))
         self._row_of = {}
         for number, row in enumerate(self._rows):
             for place, _ in row:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content, Span
 
+from workbench.ui.kit.text import MEASURE
 from workbench.ui.markdown.code import code_lines, label_lines
 from workbench.ui.markdown.rules import install
 from workbench.ui.markdown.tables import table_lines
@@ -24,8 +25,6 @@ _logger = logging.getLogger(__name__)
 
 BLANK = Content("")
 BULLETS = ("•", "◦", "▪")
-MEASURE = 100
-"""The widest that running text is set, in cells: longer lines are hard to read. Code and tables take all the width."""
 MIN_WIDTH = 8
 """Nested blocks are never laid out narrower than this; what does not fit is cropped."""
 MAX_NESTING = 20

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
-from workbench.ui.kit.text import fold
+from workbench.ui.kit.text import MEASURE, fold
 from workbench.ui.markdown.blocks import (
     BLANK,
-    MEASURE,
     block_lines,
     blocks_lines,
     first_number,

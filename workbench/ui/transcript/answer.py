@@ -16,8 +16,7 @@ from workbench.core.recipe import GIVEN
 from workbench.core.tree import EDITED, BranchPosition, Turn
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import StreamCleaner, clean_line
-from workbench.ui.kit.text import styled, wrap
-from workbench.ui.markdown.blocks import MEASURE
+from workbench.ui.kit.text import MEASURE, styled, wrap
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.markdown.streaming import StreamingDocument
 from workbench.ui.markdown.styles import MARKDOWN_STYLES, style_sheet
