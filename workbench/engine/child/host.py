@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from contextlib import aclosing
 from dataclasses import replace
 
 from typing_extensions import override
@@ -14,7 +15,7 @@ from typing_extensions import override
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, EngineHost, ProgressCallback, Request
 from workbench.core.errors import CancelledError, WorkbenchError
-from workbench.core.events import Batch
+from workbench.core.events import Batch, Failed, Finished
 from workbench.core.memory import Correction
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
@@ -25,6 +26,7 @@ from workbench.engine.child.wire import Callback
 from workbench.engine.llama.runtime import outcome
 from workbench.engine.outbox import Outbox, RunningAnswers
 
+LOADED_AGAIN = "The process of the engine had ended: the model was loaded again before this answer."
 CLOSE_S = 30.0
 """How long a model may take to be closed; a step that runs is waited for."""
 
@@ -79,12 +81,12 @@ class ChildHost(EngineHost):
         correction: Correction = {}
         if self._correction is not None and model.architecture:
             correction = dict(await self._correction(model.architecture))
-        arguments = model, settings, correction, Callback(on_progress)
+        asked = model, settings, correction
         found: OpenEngine
-        process, found = await opened(self._seats, settings.engine_host, cancel, "open", *arguments)
+        process, found = await opened(self._seats, settings.engine_host, cancel, "open", *asked, Callback(on_progress))
         # The start of the process is a part of the load.
         info = replace(found.info, load_ms=(time.perf_counter() - began) * 1e3)
-        return ChildEngine(self._seats, process, replace(found, info=info))
+        return ChildEngine(self._seats, process, replace(found, info=info), asked)
 
     @override
     async def shutdown(self) -> None:
@@ -92,22 +94,42 @@ class ChildHost(EngineHost):
 
 
 class ChildEngine(Engine):
-    """One open model in a child process."""
+    """One open model in a child process. Where that has ended, the next request loads the model as it was `asked`."""
 
-    def __init__(self, seats: EngineSeats, process: EngineProcess, engine: OpenEngine) -> None:
+    def __init__(
+        self,
+        seats: EngineSeats,
+        process: EngineProcess,
+        engine: OpenEngine,
+        asked: tuple[ModelEntry, LoadSettings, Correction],
+    ) -> None:
         self._seats = seats
-        self._process = process
+        self._process: EngineProcess | None = process
         self._number = engine.number
+        self._asked = asked
+        self._loading = asyncio.Lock()
         self._answers = RunningAnswers()
         self.info = engine.info
         self.capabilities = engine.capabilities
 
     @override
-    def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
-        def start(outbox: Outbox) -> None:
-            self._process.submit(self._number, "generate", request, cancel, outbox=outbox)
+    async def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
+        process = self._process
+        try:
+            running = await self._running(cancel)
+        except WorkbenchError as error:
+            yield (Failed(error, time.perf_counter_ns()),)
+            return
 
-        return self._answers.stream(start, cancel)
+        def start(outbox: Outbox) -> None:
+            running.submit(self._number, "generate", request, cancel, outbox=outbox)
+
+        async with aclosing(self._answers.stream(start, cancel)) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                *before, last = batch
+                if running is not process and isinstance(last, Finished):
+                    last = replace(last, notice=" ".join(filter(None, (last.notice, LOADED_AGAIN))))
+                yield (*before, last)
 
     @override
     async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
@@ -130,11 +152,30 @@ class ChildEngine(Engine):
         if self._answers.closed:
             return
         self._answers.close()
-        await close_in_child(self._seats, self._process, self._number)
+        async with self._loading:
+            if self._process is not None:
+                await close_in_child(self._seats, self._process, self._number)
 
     async def _call(self, method: str, *arguments: Passed) -> Passed:
+        process = await self._running(CancelToken())
+        return await process.call(self._number, method, *arguments)
+
+    async def _running(self, cancel: CancelToken) -> EngineProcess:
+        """The process with the model, which is loaded again where that has ended."""
         self._answers.check_open()
-        return await self._process.call(self._number, method, *arguments)
+        async with self._loading:
+            self._answers.check_open()
+            if self._process is not None and self._process.ended is None:
+                return self._process
+            if (ended := self._process) is not None:
+                self._process = None
+                await self._seats.leave(ended)
+            _, settings, _ = self._asked
+            nothing = Callback(lambda _: None)
+            found: OpenEngine
+            process, found = await opened(self._seats, settings.engine_host, cancel, "open", *self._asked, nothing)
+            self._process, self._number = process, found.number
+            return process
 
 
 async def close_in_child(seats: EngineSeats, process: EngineProcess, number: int) -> None:

@@ -225,7 +225,7 @@ class EngineProcess:
         native = list(itertools.takewhile(lambda line: not line.startswith("Fatal Python error"), written))
         words = [self._abort] if self._abort else native[-1:] or list(self._words)
         said = f" Its last words: {' / '.join(words)[:LONGEST_WORDS]}" if words else ""
-        hint = "Load the model again (F9 on the screen); what was written is kept. The log (F12) has more."
+        hint = "What was written is kept; the next question loads the model again. The log (F12) has more."
         return EngineError(f"{self._label} {how}.{said}", hint)
 
 

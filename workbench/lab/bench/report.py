@@ -312,7 +312,7 @@ def notes(results: Sequence[BenchResult]) -> list[str]:
 def build_lines(machine: BenchMachine, results: Sequence[BenchResult]) -> list[str]:
     """The build and its versions on one line, and each other one that results are from."""
     others = {each.case.settings.engine_host: build for each in results if (build := each.model.build) is not None}
-    named = [build_line(build, f" {name}") for name, build in others.items()]
+    named = [f"{build_line(build, f' {name}')}, {build.backends}" for name, build in others.items()]
     here = not results or any(each.model.build is None for each in results)
     return [build_line(machine)] * here + named
 
