@@ -4,7 +4,8 @@
 
 A kill comes while the model loads, while a prompt is computed, while an answer is written, while a model is closed, or
 while nothing runs. Each time, what waits ends within `PATIENCE_S` with a sentence, all text that had arrived is in the
-answer, and the model is loaded again and answers. What the whole program does then is a part of `kills.py`.
+answer, and the model is loaded again, by hand or with the next question, and answers. What the whole program does then
+is a part of `kills.py`.
 """
 
 from __future__ import annotations
@@ -72,10 +73,12 @@ class Lives:
         elif moment == "idle":
             self._kill()
             await self._failing(engine)
-        await engine.close()
-        if moment == "load":
-            await self._during(self._open(), self._load_s)
-        self._engine = engine = await self._open()
+        if moment in ("load", "close") or self._chance.random() < 0.3:
+            await engine.close()
+            if moment == "load":
+                await self._during(self._open(), self._load_s)
+            engine = await self._open()
+        self._engine = engine
         answer = await self._ask(engine, "And now?", 2, [])
         assert answer.outcome().error is None, f"{moment}: the model does not answer again: {answer.outcome().error}"
         self.done[moment] += 1
