@@ -166,5 +166,5 @@ def _keep(workers: Workers, model: ModelEntry, values: Mapping[str, Value]) -> N
 def _show(job: TuneJob, line: ProgressLine) -> None:
     if (progress := job.progress) is not None:
         left = "" if progress.left_s is None else f", about {time_text(progress.left_s)} left"
-        best = " and ".join(job.record.changes) or "your settings"
+        best = " and ".join(job.leading) or "your settings"
         line.say(f"{progress.fraction:4.0%}  {progress.label}, run {progress.step}{left}; best so far: {best}")

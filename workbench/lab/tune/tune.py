@@ -100,6 +100,11 @@ class TuneJob:
         return self._cancel.is_set
 
     @property
+    def leading(self) -> tuple[str, ...]:
+        """What the fastest settings by short runs change, in words."""
+        return () if self._search is None else changes(self._search.best.settings, self._start, self._facts)
+
+    @property
     def record(self) -> TuneRecord:
         """The results so far."""
         search = self._search
