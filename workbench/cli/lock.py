@@ -62,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{kind}", metavar="ID", action="append", default=[], help=f"a kept result of `workbench {kind}`, or last"
         )
+    parser.add_argument(
+        "--former-build",
+        metavar="NAME",
+        help="with --check: the build of [builds] in the config that was locked; speeds are compared with it in pairs",
+    )
     parser.add_argument("--force", action="store_true", help="replace FILE")
     parser.add_argument("-o", "--output", metavar="FILE", help="also write the report of --check to a .md file")
     add_json(parser)
@@ -73,8 +78,8 @@ def run(options: argparse.Namespace) -> int:
     chosen = {kind: getattr(options, kind) for kind in KINDS}
     if options.check and any(chosen.values()):
         raise ParameterError("--check measures what FILE has.", "Leave out --bench, --quality and --eval.")
-    if options.output and not options.check:
-        raise ParameterError("-o writes the report of --check.", "Add --check.")
+    if (options.output or options.former_build) and not options.check:
+        raise ParameterError("-o and --former-build belong to --check.", "Add --check.")
     workers = compose()
     note_problems(workers.problems, workers.paths.config_file)
     if not options.check:
@@ -165,7 +170,7 @@ async def _check(options: argparse.Namespace, locked: LockFile, workers: Workers
     build = await asyncio.to_thread(workers.build_text, local=True)
     digests = await _digests(locked, workers)
     try:
-        rows = await _rows(locked, digests, workers, line, cancel)
+        rows = await _rows(locked, digests, workers, line, cancel, options.former_build or "")
     finally:
         line.clear()
         await workers.engines.shutdown()
@@ -179,7 +184,7 @@ async def _check(options: argparse.Namespace, locked: LockFile, workers: Workers
 
 
 async def _rows(
-    locked: LockFile, digests: dict[str, str], workers: Workers, line: ProgressLine, cancel: CancelToken
+    locked: LockFile, digests: dict[str, str], workers: Workers, line: ProgressLine, cancel: CancelToken, build: str
 ) -> list[LockRow]:
     rows: list[LockRow] = []
     former = await _former(locked, digests, workers)
@@ -190,7 +195,7 @@ async def _rows(
         for failure in failures:
             note(f"workbench: {error_text(failure)}")
         duels = await beside_locked(
-            record, former, workers, workers.adviser, cancel, lambda step: line.say(f"pairs: {step.label}")
+            record, former, workers, workers.adviser, cancel, lambda step: line.say(f"pairs: {step.label}"), build
         )
         rows += speed_rows(record, now, duels)
     for quality in locked.quality:

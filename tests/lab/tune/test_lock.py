@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 
-from tests.lab.bench.fake_bencher import MACHINE
+from tests.lab.bench.fake_bencher import MACHINE, FakeBencher, FakeWatch
 from tests.lab.decision.made import BUILD, FakeFile, bench, duel, evals, quality
+from tests.ui.fakes import FakeAdviser
+from workbench.core.cancel import CancelToken
 from workbench.core.errors import TuneError
 from workbench.core.json_reader import read_json
 from workbench.lab.tune.lock import (
@@ -22,6 +26,7 @@ from workbench.lab.tune.lock import (
     quality_rows,
     speed_rows,
 )
+from workbench.lab.tune.lock_check import beside_locked
 
 
 @pytest.fixture
@@ -105,3 +110,14 @@ def test_a_lock_is_read_back_and_reported(files):
 def test_what_cannot_be_locked(files):
     with pytest.raises(TuneError, match="of the kind pairs"):
         check_lockable(duel(*files, 1.0))
+
+
+async def test_a_former_build_is_timed_beside_the_present_one(files):
+    bencher = FakeBencher()
+    tools = SimpleNamespace(bencher=bencher, watching=lambda _: nullcontext(FakeWatch()))
+    record = bench((files[0], 50.0))
+    found = await beside_locked(record, {}, tools, FakeAdviser(), CancelToken(), build="old")
+    assert [case.settings.engine_host for case in bencher.opened] == ["old", "process"]
+    (row,) = speed_rows(record, record, found)
+    assert (row.paired, row.worse) == (True, False)
+    assert await beside_locked(record, {}, tools, FakeAdviser(), CancelToken()) == {}

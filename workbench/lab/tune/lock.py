@@ -158,7 +158,7 @@ def _paired_speed(what: str, duel: DuelRecord) -> LockRow:
     verdict = found.verdict
     return LockRow(
         "speed", what, first, second, interval, verdict == "slower", verdict == "faster", paired=True,
-        note="the locked file beside the present one",
+        note="what was locked beside what is there now",
     )  # fmt: skip
 
 

@@ -39,18 +39,21 @@ async def beside_locked(
     adviser: MemoryAdviser,
     cancel: CancelToken,
     on_progress: OnProgress = lambda _: None,
+    build: str = "",
 ) -> dict[int, DuelRecord]:
-    """The locked file in pairs with the present one, by the place of the result.
+    """What was locked in pairs with what is there now, by the place of the result.
 
-    `former` names, by the path of a model that has changed, another file with the locked content.
+    `former` names, by the path of a model that has changed, another file with the locked content; `build` is the
+    configured build of llama.cpp that was locked, empty where it is not at hand.
     """
     found = {}
     with tools.watching(await tools.bencher.machine()) as watch:
         for place, result in enumerate(record.results):
             old = former.get(result.model.path)
-            if old is None or cancel.is_set:
+            if (old is None and not build) or cancel.is_set:
                 continue
-            a, b = replace(result.case, ref=old), result.case
+            settings, b = result.case.settings, result.case
+            a = replace(b, ref=old or b.ref, settings=replace(settings, engine_host=build or settings.engine_host))
             duel = Duel(tools.bencher, a, b, watch, together=await fit_together(adviser, a, b))
             try:
                 await duel.run(PAIRS, cancel, on_progress)
