@@ -142,6 +142,9 @@ async def _go_deep(plan: DepthPlan, workers: Workers, options: argparse.Namespac
     if not record.points:
         raise job.error or StoppedError("Stopped before the first result.")
     print_result(depth.as_json(record), depth.as_markdown(record), json=options.json)
+    if job.error is not None:
+        note(f"workbench: {error_text(job.error)}")
+        return 1
     return INTERRUPTED if job.stopped else 0
 
 
