@@ -76,4 +76,6 @@ def _source(version: str) -> Path:
             subprocess.run([*download, "--dest", str(folder), f"llama-cpp-python=={version}"], check=True, stdout=2)
         with tarfile.open(archive) as content:
             content.extractall(folder, filter="data")
+    # It names a repository that is not there: cmake would configure again and again for its sake.
+    (unpacked / "vendor" / "llama.cpp" / ".git").unlink(missing_ok=True)
     return unpacked

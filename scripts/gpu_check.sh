@@ -25,6 +25,7 @@ began=$SECONDS
 kit=build/gpu-kit
 work=${GPU_CHECK_FOLDER:-build/gpu-check-$backend}
 mkdir -p "$work"
+work=$(cd "$work" && pwd)
 
 fail() {
     echo "gpu_check: $*" >&2
@@ -58,7 +59,7 @@ cuda_options() {
 build() {
     local source=$work/llama.cpp options=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DLLAMA_CURL=OFF
         -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF
-        -DLLAMA_BUILD_UI=OFF -DLLAMA_BUILD_COMMON=ON -DLLAMA_BUILD_TOOLS=ON)
+        -DLLAMA_BUILD_UI=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_BUILD_COMMON=ON -DLLAMA_BUILD_TOOLS=ON)
     if [ ! -d "$source" ]; then
         if [ -d "$kit" ]; then
             mkdir -p "$source"
@@ -94,7 +95,7 @@ site() {
     mkdir -p "$work/site/llama_cpp"
     cp -r "$from"/llama_cpp/*.py "$work/site/llama_cpp/"
     cp -r "$from"/llama_cpp_python-*.dist-info "$work/site/"
-    ln -s "$PWD/$work/objects/bin" "$work/site/llama_cpp/lib"
+    ln -s "$work/objects/bin" "$work/site/llama_cpp/lib"
 }
 
 environment
@@ -105,6 +106,6 @@ if [ "$only" != build ]; then
     site
     [ "$backend" != vulkan ] || export GGML_VK_VISIBLE_DEVICES=${GGML_VK_VISIBLE_DEVICES:-0}
     left=$((minutes * 60 - (SECONDS - began)))
-    PYTHONPATH=$PWD/$work/site:$PWD "$python" -m scripts.gpu_check --folder "$work" --backend "$backend" \
+    PYTHONPATH=$work/site:$PWD "$python" -m scripts.gpu_check --folder "$work" --backend "$backend" \
         --seconds "$left" "${model[@]}"
 fi

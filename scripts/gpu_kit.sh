@@ -13,14 +13,10 @@ rm -rf "$kit"
 mkdir -p "$kit/wheels" "$kit/site"
 
 # The source: what the libraries and llama-bench are made of.
-"$python" -m pip download --quiet --no-deps --no-binary llama-cpp-python --dest "$kit" "llama-cpp-python==$version"
-tar -C "$kit" -xzf "$kit"/llama_cpp_python-*.tar.gz
-rm "$kit"/llama_cpp_python-*.tar.gz
-source=$kit/llama_cpp_python-$version/vendor/llama.cpp
-tar -C "$source" -cJf "$kit/llama.cpp.tar.xz" CMakeLists.txt LICENSE cmake common ggml include src vendor scripts \
-    tools licenses pyproject.toml --exclude='ggml/src/ggml-[dhmostwz]*/*' --exclude='tools/*/webui' --exclude='tools/ui' \
-    --exclude='*.png' --exclude='*.gz'
-rm -rf "$kit/llama_cpp_python-$version"
+source=$("$python" -c 'from benchmarks.llama_cpp_tools import source_folder; print(source_folder())')
+tar -C "$source" -cJf "$kit/llama.cpp.tar.xz" --exclude='tools/ui/*' --exclude='*.png' --exclude='*.gz' \
+    --exclude='ggml/src/ggml-webgpu/*' --exclude='ggml/src/ggml-hexagon/*' \
+    CMakeLists.txt LICENSE cmake common ggml include licenses pyproject.toml scripts src tools vendor
 
 # The binding without its libraries.
 packages=$("$python" -c 'import llama_cpp, pathlib; print(pathlib.Path(llama_cpp.__file__).parents[1])')

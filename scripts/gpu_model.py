@@ -28,9 +28,9 @@ def write(path: Path, *, large: bool) -> None:
     others = iter(range(256, 512))
     letters = [chr(byte if byte in plain else next(others)) for byte in range(256)]
     tokens = ["<|end|>", *letters]
-    tokens += [f"<unused {number}>" for number in range(vocab - len(tokens))]
+    tokens += [f"Ġword{number}" for number in range(vocab - len(tokens))]
     writer.add_token_list(tokens)
-    writer.add_token_types([3, *[1] * 256, *[5] * (vocab - 257)])
+    writer.add_token_types([3, *[1] * (vocab - 1)])
     writer.add_token_merges(["Ġ t"])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)

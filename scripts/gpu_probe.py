@@ -35,7 +35,7 @@ async def answer(engine: Engine, prompt: str, tokens: int, cancel: CancelToken) 
 
 def _stop_in_prompt(batch: Batch, cancel: CancelToken, *, wanted: bool) -> None:
     for event in batch:
-        if wanted and isinstance(event, PromptProgress) and event.cached < event.done < event.total:
+        if wanted and isinstance(event, PromptProgress) and event.done < event.total:
             cancel.set()
 
 
