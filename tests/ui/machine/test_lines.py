@@ -201,6 +201,7 @@ def test_a_software_device_is_never_shown_as_a_gpu() -> None:
     assert "".join(text for text, _ in gpu_parts(machine)[0]) == "software device 2.0 GiB"
     page = "\n".join(line.plain for line in page_lines(machine, None, 70))
     assert "Vulkan0  llvmpipe (LLVM 15.0.6, 256 bits)  ·  software, no GPU" in page
+    assert "total         2.0 GiB, shared with the system" in page
 
 
 def test_a_device_of_llama_cpp_has_its_own_share_of_the_model() -> None:

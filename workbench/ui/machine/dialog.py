@@ -114,7 +114,7 @@ def _gpu(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, width: in
         lines.append(_row("  last minute", "") + sparkline(gpu.filled, room))
     used = amounts(sample.memory_used, sample.memory_total)
     shared = ", shared with the system" if info.unified else ""
-    lines.append(_row("  used", f"{used}{shared}"))
+    lines.append(_row("  total" if sample.memory_used is None else "  used", f"{used}{shared}"))
     held = model_share(memory, sample, machine)
     for label, size in (("free", sample.memory_free), ("this program", sample.memory_own), ("this model", held)):
         if size is not None:
