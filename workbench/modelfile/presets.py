@@ -13,6 +13,7 @@ from pathlib import Path
 
 from workbench.core.errors import ModelfileError, ParameterError, did_you_mean
 from workbench.core.parameters import LoadSettings, Sampling, Value
+from workbench.core.user_path import user_path
 from workbench.modelfile.server_options import ServerOption, server_options, settings_of
 
 _LINE = re.compile(r"\[[ \t]*(?P<name>[^\]]+)\]|(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=[ \t]*(?P<value>.*)")
@@ -113,7 +114,7 @@ def open_preset(ref: str) -> tuple[Path, Preset]:
         ModelfileError: It cannot be read, or has no such section.
     """
     file, _, name = ref.partition("#")
-    path = Path(file).expanduser()
+    path = user_path(file)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ModelfileError(f"{path} has more than {MOST_BYTES:,} bytes.", "Name a presets.ini.")
