@@ -175,3 +175,11 @@ async def test_a_click_loads_a_model_and_a_broken_one_says_why(host: ScriptedHos
         await settle(pilot)
         assert app.screen is app.chat
         assert len(host.opened) == 2
+
+
+async def test_a_picker_that_is_closed_before_it_is_drawn_ends_quietly(host: ScriptedHost, clock: FakeClock) -> None:
+    async with started(host, clock) as (app, pilot):
+        app.push_screen(ModelPicker(app.services, None))
+        app.pop_screen()
+        await settle(pilot)
+        assert app.screen is app.chat

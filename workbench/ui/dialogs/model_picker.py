@@ -131,6 +131,9 @@ class ModelPicker(Dialog[ModelEntry | None]):
             yield Label("Looking for models…", id="picker-state", markup=False)
 
     def on_mount(self) -> None:
+        # One that was closed before it was drawn has no widgets.
+        if not self.query(Rows):
+            return
         self.list.can_focus = False
         self.search.focus()
         self._find()
