@@ -137,7 +137,7 @@ async def bench(pilot: Pilot[None], app: WorkbenchApp, home: Path) -> None:
     """A measurement with its plots."""
     before = kept(home, "bench")
     await pilot.press("f5")
-    await until(pilot, lambda: shows(app, "5 times each"))
+    await until(pilot, lambda: shows(app, "Tests"))
     await pilot.press("f9")
     await until(pilot, lambda: kept(home, "bench") > before)
     take(app, "bench")
