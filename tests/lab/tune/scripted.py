@@ -86,14 +86,14 @@ class ScriptedTarget:
 
 @cache
 def with_threads(settings: BenchSettings, decode: int, prompt: int) -> BenchSettings:
-    return replace(settings, n_threads=decode or settings.n_threads, n_threads_batch=prompt or settings.n_threads_batch)
+    return replace(settings, n_threads=decode, n_threads_batch=prompt)
 
 
 @dataclass
 class ScriptedRun:
     bencher: ScriptedBencher
     case: BenchCase
-    threads: tuple[int, int] = (0, 0)
+    threads: tuple[int, int] | None = None
 
     async def warm_up(self, cancel: CancelToken) -> float:
         return 1.0
@@ -102,7 +102,8 @@ class ScriptedRun:
         self.threads = decode, prompt
 
     async def repeat(self, seed: int, cancel: CancelToken) -> RunTime:
-        return self.bencher.time_of(with_threads(self.case.settings, *self.threads), self.case.test)
+        way = self.case.settings
+        return self.bencher.time_of(way if self.threads is None else with_threads(way, *self.threads), self.case.test)
 
     async def close(self) -> None:
         self.bencher.open_contexts -= 1

@@ -80,6 +80,8 @@ class LeverSearch:
         self.tried: dict[BenchSettings, Tried] = {resolved(today, facts): self.best}
         self.spread = 0.0
         """The largest spread of a ratio of two runs side by side, as a fraction."""
+        self.lever = ""
+        """What is tried now."""
         self.runs_left = 0
         """An estimate of the runs still to come."""
         self.ended_early = False
@@ -103,6 +105,7 @@ class LeverSearch:
             changed = 0
             while self._left:
                 lever = self._left.pop(0)
+                self.lever = lever.name
                 self.runs_left = sum(
                     _runs(len(each.values(self.best.settings, self._facts)) + 1) for each in (lever, *self._left)
                 )

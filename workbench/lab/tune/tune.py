@@ -198,7 +198,7 @@ class TuneJob:
             self._notes.append("No other setting of this model could be tried here.")
             return
         if start not in (best, rival.settings):
-            duel = await self._fight(rival.settings, best, RIVAL_PAIRS, watch)
+            duel = await self._fight(rival.settings, best, RIVAL_PAIRS, watch, "the best beside the second best")
             self._rivals = duel
             if duel is not None and duel.comparison.verdict == "slower":
                 best = rival.settings
@@ -207,9 +207,11 @@ class TuneJob:
         self._best = best
         wanted = (1.96 * search.spread / WIDTH) ** 2
         pairs = next((each for each in PAIRS if each >= max(wanted, self.plan.pairs)), max(PAIRS[-1], self.plan.pairs))
-        self._final = await self._fight(start, best, pairs, watch)
+        self._final = await self._fight(start, best, pairs, watch, "the best beside your settings")
 
-    async def _fight(self, a: BenchSettings, b: BenchSettings, pairs: int, watch: ConditionWatch) -> DuelRecord | None:
+    async def _fight(
+        self, a: BenchSettings, b: BenchSettings, pairs: int, watch: ConditionWatch, what: str
+    ) -> DuelRecord | None:
         if self._cancel.is_set:
             raise CancelledError("The search was stopped.")
         ref, work, bencher = self.plan.model.ref, self.plan.work, self._tools.tune_bencher
@@ -218,7 +220,7 @@ class TuneJob:
         duel = Duel(bencher, first, second, watch, together=together, seed=self.plan.seed, clock=self._clock)
 
         def show(progress: BenchProgress) -> None:
-            self.progress = replace(progress, label=f"pairs: {progress.label}")
+            self.progress = replace(progress, label=f"pair {progress.step} of {progress.steps}: {what}")
             self._on_change()
 
         try:
@@ -232,8 +234,7 @@ class TuneJob:
         runs = 0 if stand is None else stand.runs
         left = 0 if search is None else search.runs_left + 2 * (self.plan.pairs + RIVAL_PAIRS)
         spent = self._clock() - self._began
-        self.progress = BenchProgress(
-            "loading" if phase == "loading" else "measuring", phase, runs, runs + left,
-            runs / (runs + left) if runs else 0.0, left * spent / runs if runs else None,
-        )  # fmt: skip
+        label = phase if search is None or not search.lever else f"{search.lever}: {phase}"
+        fraction, left_s = (runs / (runs + left), left * spent / runs) if runs else (0.0, None)
+        self.progress = BenchProgress("measuring", label, runs, runs + left, fraction, left_s)
         self._on_change()

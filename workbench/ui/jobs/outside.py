@@ -32,6 +32,7 @@ LOOK_SECONDS = 0.5
 _EXPERIMENTS = {
     "race": "The race", "bench": "The bench", "decision": "The measurement for a decision",
     "evals": "The evaluation", "quality": "The measurement of quality",
+    "tune": "The search for the fastest settings",
 }  # fmt: skip
 
 

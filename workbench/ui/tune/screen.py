@@ -58,13 +58,13 @@ class TuneScreen(ExperimentScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         shared_key("tune.start", "Search for the fastest settings that fit, and prove them in pairs."),
         shared_key("tune.stop", "Stop, and keep what is known; else go to the table."),
+        Binding("ctrl+d", "depth", "Depth", id="tune.depth",
+                tooltip="Measure decode, prefill and memory by context depth, up to the longest that fits."),
         Binding("ctrl+t", "keep", "Keep", id="tune.keep",
                 tooltip="Keep the best settings for this model, whenever it is loaded."),
         shared_key("tune.settings", "Choose what has to be fast, and what happens beside other programs."),
         shared_key("tune.limits", "Go to the most memory, the least context and the cache types that may be used."),
         shared_key("tune.model", "Tune another model."),
-        Binding("ctrl+d", "depth", "Depth", id="tune.depth",
-                tooltip="Measure decode, prefill and memory by context depth, up to the longest that fits."),
         shared_key("tune.export", "Write the result as Markdown or JSON."),
     ]
     # fmt: on
@@ -151,8 +151,12 @@ class TuneScreen(ExperimentScreen):
         if self._model is None:
             return [styled((f"{self.key_for('tune.model')} chooses a model.", "rows--dim"))]
         start, deep = self.key_for("tune.start"), self.key_for("tune.depth")
-        text = f"{start} finds the fastest settings that fit. {deep} measures speed by depth."
-        return [styled((cut(text, width), "rows--dim"))]
+        text = (
+            f"{start} finds the fastest settings that fit: threads, batches, flash attention, layers and experts on "
+            "GPUs, and the cache types that are named above. Short runs by turns choose, then pairs of new runs prove "
+            f"what the best is worth beside today's settings. {deep} measures speed and memory by depth."
+        )
+        return paragraph(text, width, style="rows--dim")
 
     def _show_trials(self, job: TuneJob | None) -> None:
         if job is None:
@@ -164,9 +168,6 @@ class TuneScreen(ExperimentScreen):
             len(trials),
             lambda index, width: trial_line(trials[index], is_best=trials[index].settings == found.best, width=width),
             header=header_line(self.rows.room),
-            choosable=True,
-            cursor=self.rows.cursor or 0,
-            hold=True,
         )
 
     def _state_line(self, width: int) -> Content:

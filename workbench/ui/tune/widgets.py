@@ -14,7 +14,7 @@ from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.lines import Lines
 
 FIELDS = {
-    "max-gb": ("≤ GiB", "6 or CPU=16,CUDA0=6"),
+    "max-gb": ("≤ GiB", "6, CPU=16"),
     "min-ctx": ("≥ context", "today's"),
     "caches": ("caches", "q8_0,q4_0"),
 }
