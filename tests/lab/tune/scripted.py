@@ -13,7 +13,7 @@ from tests.lab.bench.fake_bencher import MACHINE, FakeWatch, model_of
 from workbench.core.bench import BenchCase, BenchMachine, BenchSettings, BenchTest, RunTime
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import DeviceNeed, Needs
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import EngineError, WorkbenchError
 from workbench.core.load_settings import LoadSettings
 from workbench.core.models import ModelEntry
 from workbench.lab.tune.goal import TunePlan, work_of
@@ -37,6 +37,8 @@ class ScriptedBencher:
     outliers: float = 0.03
     failures: dict[str, WorkbenchError] = field(default_factory=dict)
     """By the value of a field: `flash_attn=off`."""
+    killed_at: int = 0
+    """The run in which its process is killed; 0 for none."""
     loads: list[BenchSettings] = field(default_factory=list)
     contexts: list[BenchSettings] = field(default_factory=list)
     open_contexts: int = 0
@@ -102,6 +104,9 @@ class ScriptedRun:
         self.threads = decode, prompt
 
     async def repeat(self, seed: int, cancel: CancelToken) -> RunTime:
+        if self.bencher.runs + 1 == self.bencher.killed_at:
+            self.bencher.killed_at = 0
+            raise EngineError("The engine's process was killed.")
         way = self.case.settings
         return self.bencher.time_of(way if self.threads is None else with_threads(way, *self.threads), self.case.test)
 

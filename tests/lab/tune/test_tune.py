@@ -85,6 +85,13 @@ async def test_a_lever_that_breaks_off_has_a_row_with_the_reason():
     assert len(bencher.loads) >= 3
 
 
+async def test_a_process_that_is_killed_from_outside_is_started_again():
+    bencher = quiet(flat, killed_at=5)
+    job = await tuned(bencher, work=work_of("decode"))
+    assert (job.error, job.record.verdict) == (None, "already best")
+    assert {trial.state for trial in job.record.trials} == {"today", "measured"}
+
+
 async def test_a_lever_that_is_refused_or_does_not_fit_is_not_loaded():
     def price(load):
         refused = ModelLoadError("A quantized V cache needs flash attention.") if load.type_v != "f16" else None

@@ -41,32 +41,35 @@ async def tune_on(
         yield app, pilot
 
 
-async def test_the_best_is_found_and_kept_with_one_key(make_host, clock):
-    async with tune_on(House(quiet(six_threads)), make_host, clock) as (app, pilot):
+async def test_the_best_is_found_and_kept_with_one_key_and_depths_are_one_plot(make_host, clock):
+    tools = House(quiet(six_threads))
+    async with tune_on(tools, make_host, clock) as (app, pilot):
         screen = app.screen
+
+        async def ended() -> str:
+            await until(pilot, lambda: not screen.running and screen._job is not None)
+            await settle(pilot)
+            return shown(app)
+
         assert "F9 finds the fastest settings that fit" in shown(app)
         await press_keys(pilot, "f6", "home", "enter")
         await pilot.press("f9")
-        await until(pilot, lambda: not screen.running and screen._job is not None)
-        await settle(pilot)
-        text = shown(app)
+        text = await ended()
         assert "threads 6 instead of 8: 1.2" in text
         assert "Ctrl+T keeps num_thread 6, num_thread_batch 8 for this model" in text
         await press_keys(pilot, "ctrl+t")
         assert app.services.kept.of(MODEL) == {"num_thread": 6, "num_thread_batch": 8}
         # A constraint that is none stays in its field.
-        screen.fields.query(Input).first().value = "x"
+        limit = screen.fields.query(Input).first()
+        limit.value = "x"
         await press_keys(pilot, "f9")
         assert "--max-gb cannot be 'x'" in shown(app)
-
-
-async def test_depths_are_one_plot(make_host, clock):
-    async with tune_on(House(quiet(slower_with_depth)), make_host, clock, (80, 24)) as (app, pilot):
-        screen = app.screen
-        await pilot.press("ctrl+d")
-        await until(pilot, lambda: not screen.running and screen._job is not None)
-        await settle(pilot)
-        text = shown(app)
+        limit.value = ""
+        tools.tune_bencher.seconds = slower_with_depth
+        await pilot.press("ctrl+b")
+        text = await ended()
         assert "decode t/s" in text
         assert "GiB" in text
-        await pilot.press("f1")
+        await press_keys(pilot, "f4")
+        await press_keys(pilot, "ctrl+l")
+        assert app.screen is screen

@@ -74,6 +74,7 @@ class Stand:
         self._case: BenchCase | None = None
         self._contexts: dict[BenchSettings, BenchRun] = {}
         self._warm: set[BenchSettings] = set()
+        self._ran: set[BenchSettings] = set()
         self.runs = 0
         """Runs so far, without those that warm up."""
         self.waited_s = 0.0
@@ -85,13 +86,20 @@ class Stand:
         Raises:
             WorkbenchError: This way cannot be run; CancelledError; BusyMachineError.
         """
-        try:
-            return await self._take(await self._ready(way, cancel), seed, cancel)
-        except EngineError:
-            # Its process may have ended.
-            with suppress(WorkbenchError):
-                await self.close()
-            raise
+        while True:
+            try:
+                sample = await self._take(await self._ready(way, cancel), seed, cancel)
+            except EngineError:
+                # Its process may have ended.
+                with suppress(WorkbenchError):
+                    await self.close()
+                # What ran before gets another try: something else may have ended it.
+                if way not in self._ran:
+                    raise
+                self._ran.remove(way)
+            else:
+                self._ran.add(way)
+                return sample
 
     async def _take(self, run: BenchRun, seed: int, cancel: CancelToken) -> Sample:
         for again in range(AGAIN + 1):

@@ -58,7 +58,7 @@ class TuneScreen(ExperimentScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         shared_key("tune.start", "Search for the fastest settings that fit, and prove them in pairs."),
         shared_key("tune.stop", "Stop, and keep what is known; else go to the table."),
-        Binding("ctrl+d", "depth", "Depth", id="tune.depth",
+        Binding("ctrl+b", "depth", "Depth", id="tune.depth",
                 tooltip="Measure decode, prefill and memory by context depth, up to the longest that fits."),
         Binding("ctrl+t", "keep", "Keep", id="tune.keep",
                 tooltip="Keep the best settings for this model, whenever it is loaded."),
