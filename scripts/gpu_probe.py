@@ -12,12 +12,14 @@ import time
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, Request
-from workbench.core.events import Batch, PromptProgress
+from workbench.core.events import PromptProgress
 from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.llama.host import LlamaHost
 
+PRESSED_S = 0.01
+"""When Escape is pressed, after the first word of the prompt's progress."""
 WORDS = "one two three four five six seven eight nine ten "
 
 
@@ -29,14 +31,10 @@ async def answer(engine: Engine, prompt: str, tokens: int, cancel: CancelToken) 
     async for batch in engine.generate(request, cancel):
         for event in batch:
             meter.feed(event)
-        _stop_in_prompt(batch, cancel, wanted=not tokens)
+        if not tokens and any(isinstance(event, PromptProgress) and event.done < event.total for event in batch):
+            # In the middle of a step.
+            asyncio.get_running_loop().call_later(PRESSED_S, cancel.set)
     return meter.metrics(), (time.perf_counter() - stopped[0]) * 1e3 if cancel.is_set else None
-
-
-def _stop_in_prompt(batch: Batch, cancel: CancelToken, *, wanted: bool) -> None:
-    for event in batch:
-        if wanted and isinstance(event, PromptProgress) and event.done < event.total:
-            cancel.set()
 
 
 async def probe(path: str, layers: int, tokens: int) -> dict[str, object]:
