@@ -184,6 +184,9 @@ class RaceOffer(RaceLines):
         def planned(plan: QuantizePlan) -> None:
             offer.plans[plan.kind.name] = plan
             self.show()
+            if offer.complete and self.offer is offer:
+                # Nothing waits for the end of the process that has planned.
+                self._begin_accepted()
 
         job = offer.jobs[0]
         try:
