@@ -480,6 +480,8 @@ def test_an_unexpected_failure_is_a_sentence(call, monkeypatch, name, json_too):
         "settings": ["m"],
         "verify": ["m"],
         "remove": ["m"],
+        "tune": ["m"],
+        "lock": ["f"],
     }
     needed |= {"export": ["last"], "import": ["f"], "modelfile": ["check"]}
     status, out, err = call(name, *needed.get(name, []), *["--json"] * json_too)

@@ -10,7 +10,7 @@ pytest.importorskip("fcntl", reason="needs a pseudo-terminal")
 
 from tests.reliability.kills import run
 
-KILLS = int(os.environ.get("KILLS", "5"))
+KILLS = int(os.environ.get("KILLS", "4"))
 
 
 @pytest.mark.timeout(60 + 10 * KILLS)
