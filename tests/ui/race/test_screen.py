@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -363,6 +364,14 @@ async def test_the_differences_are_gone_through(host: ScriptedHost, clock: FakeC
         assert column.text.differences
         await press_keys(pilot, "n", "p", "w")
         assert not any(span.style == "lane--added" for line in column.text.lines for span in line.spans)
+
+
+async def test_keys_that_are_pressed_fast_reach_the_lane_that_tab_goes_to(host: ScriptedHost, clock: FakeClock) -> None:
+    async with race_on(host, clock, size=(80, 24), question="") as (app, pilot):
+        for key in ("tab", "tab", "right"):
+            app.post_message(events.Key(key, None))
+        await settle(pilot)
+        assert "lanes ← 2-3/3" in seen(app)
 
 
 async def test_on_a_narrow_screen_every_lane_is_gone_to_and_has_its_keys(host: ScriptedHost, clock: FakeClock) -> None:

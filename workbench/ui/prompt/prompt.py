@@ -136,6 +136,13 @@ class Prompt(ChipArea, inherit_bindings=False):
         Textual looks for bindings only after a key has bubbled from the widget up to the app. By then, letters that
         were typed after it are in the text, and a backspace would delete one of those.
         """
+        focused = self.screen.focused
+        if focused is not None and focused is not self:
+            # A key before it, which waited here too, has moved the focus.
+            event.stop()
+            event.prevent_default()
+            focused.post_message(Key(event.key, event.character))
+            return
         for binding in bindings_of(self, event.key):
             if not binding.priority:
                 event.stop()
