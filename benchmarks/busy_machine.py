@@ -26,7 +26,7 @@ from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.llama.host import LlamaHost
 
 LOOPS = (0, 1, 2)
-GENERATED = 300
+GENERATED = 160
 ADAPTED = "adapted"
 LEAST, LEAST_ALONE = 0.9, 0.99
 STORY = Request(prompt="Once upon a time", sampling=Sampling(num_predict=GENERATED, logit_bias=("0=-100",)))

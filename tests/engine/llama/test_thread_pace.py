@@ -58,6 +58,14 @@ def test_it_is_nearly_as_fast_as_the_best_fixed_number(cores: int, loops: int, s
     assert speed(steps, pace, seed) >= (0.9 if loops else 0.99) * best
 
 
+def test_single_long_steps_are_no_busy_machine() -> None:
+    def step(chance: random.Random, threads: int) -> float:
+        hiccup = chance.uniform(2, 4) if chance.random() < 0.08 else 1.0
+        return hiccup * 16 / threads**0.8 * chance.gauss(1, 0.1)
+
+    assert speed(step, ThreadPace(2), 1, 3000) >= 0.985 * speed(step, 2, 1, 3000)
+
+
 def test_all_threads_run_again_when_the_machine_is_quiet() -> None:
     pace = ThreadPace(2)
     assert usual(machine(2, 1), pace, 400) == 1

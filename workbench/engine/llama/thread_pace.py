@@ -20,8 +20,10 @@ FIRST_PAUSE_NS, LONGEST_PAUSE_NS = 250_000_000, 8_000_000_000
 """The time between two trials; it doubles while they change nothing."""
 LONGEST_PAUSE_BELOW_NS = 2_000_000_000
 """The same while fewer threads run than may: the machine may be quiet again."""
-REPAID = 30
-"""A trial that cost time is not repeated before so many times that time."""
+GLANCE, CLEARLY = 3, 1.25
+"""After so many steps, a trial of fewer threads that takes this much longer ends."""
+REPAID, REPAID_ABOVE = 30, 150
+"""A trial that cost time is not repeated before so many times that time; `REPAID_ABOVE` while all threads run."""
 
 
 def rungs(most: int) -> tuple[int, ...]:
@@ -41,15 +43,18 @@ class ThreadPace:
         self.used = self.most = most
         self._rungs = rungs(most)
         self._best_ns = 0.0
-        """The shortest mean of a step with all threads; 0 where none is known."""
+        """The shortest median of a window with all threads; 0 where none is known."""
         self._usual: tuple[float, int] | None = None
         """While counts are tried: the mean of a step with the best of them, and that count."""
         self._down = False
         """Whether fewer threads are tried, and not more."""
+        self._slow = False
+        """Whether the steps of the last window with all threads were longer than those of a quiet machine."""
         self._worse = 0
         """How many counts in a row were not better."""
         self._started = most
         self._trial_ns = self._trial_steps = 0
+        self._cut = 0.0
         self._limit = WINDOW * 1e18
         """The sum of a window that ends it early: its count cannot be better."""
         self._pause = self._rest = 0
@@ -59,8 +64,8 @@ class ThreadPace:
         self._clear()
 
     def _clear(self) -> None:
-        self._steps = self._sum = self._longest = 0
-        self._shortest = 1 << 62
+        self._window: list[int] = []
+        self._steps = self._sum = 0
 
     def reset(self) -> None:
         """Use all threads, as for what is timed."""
@@ -72,9 +77,8 @@ class ThreadPace:
         """Count a step of one token that took `ns` nanoseconds; whether `used` has changed."""
         self._steps += 1
         self._sum += ns
-        self._longest = max(self._longest, ns)
-        self._shortest = min(self._shortest, ns)
-        if self._steps < WINDOW and self._sum < self._limit:
+        self._window.append(ns)
+        if self._steps < WINDOW and self._sum < self._limit and not self._clearly_worse:
             return False
         before = self.used
         self._compare(max(self._sum / self._steps, self._sum / WINDOW))
@@ -82,28 +86,38 @@ class ThreadPace:
         self._clear()
         return self.used != before
 
+    @property
+    def _clearly_worse(self) -> bool:
+        usual = self._usual
+        return usual is not None and self._down and self._steps >= GLANCE and self._sum > self._steps * self._cut
+
     def _set_limit(self) -> None:
         if self._usual is not None:
             self._limit = WINDOW * self._usual[0] * (1.0 if not self._down else 1.5)
+            self._cut = CLEARLY * self._usual[0]
         else:
             known = self._best_ns if self.used == self.most else 0.0
             self._limit = WINDOW * (2 * known or 1e18)
 
     def _compare(self, mean: float) -> None:
         """Decide what the next window is computed with; `mean` is that of this one, in nanoseconds."""
-        uneven = self._longest > UNEVEN * self._shortest
+        # Single long steps are no busy machine: half of a window is.
+        median, uneven = sorted(self._window)[self._steps // 2], max(self._window) > UNEVEN * min(self._window)
         if self.used == self.most and self._steps == WINDOW:
-            self._best_ns = min(self._best_ns * AGING, mean) if self._best_ns else mean
+            self._best_ns = min(self._best_ns * AGING, median) if self._best_ns else median
         if self._usual is not None:
             self._judge(mean)
             return
         self._rest -= self._sum
-        if self._rest > 0:
+        begins_slow = self.used == self.most and median > SLOWER * self._best_ns and not self._slow
+        if self.used == self.most:
+            self._slow = median > SLOWER * self._best_ns
+        if self._rest > 0 and not begins_slow:
             return
         if self.used < self.most:
             self._all_next = not self._all_next
             self._begin(mean, self.most if self._all_next else self._rungs[self._rungs.index(self.used) - 1])
-        elif self.most > 1 and (uneven or mean > SLOWER * self._best_ns):
+        elif self.most > 1 and (uneven or self._slow):
             self._begin(mean, self._rungs[1])
 
     def _begin(self, mean: float, count: int) -> None:
@@ -130,4 +144,5 @@ class ThreadPace:
         longest = LONGEST_PAUSE_NS if self.used == self.most else LONGEST_PAUSE_BELOW_NS
         self._pause = FIRST_PAUSE_NS if better else min(max(2 * self._pause, FIRST_PAUSE_NS), longest)
         wasted = self._trial_ns - self._trial_steps * usual
-        self._rest = int(max(self._pause, 0 if better else REPAID * wasted))
+        repaid = REPAID_ABOVE if self.used == self.most else REPAID
+        self._rest = int(max(self._pause, 0 if better else repaid * wasted))
