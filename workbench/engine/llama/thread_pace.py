@@ -48,6 +48,8 @@ class ThreadPace:
         """While counts are tried: the mean of a step with the best of them, and that count."""
         self._down = False
         """Whether fewer threads are tried, and not more."""
+        self._sure = False
+        """Whether fewer threads have been tried and were no better: `_best_ns` is that of a quiet machine then."""
         self._slow = False
         """Whether the steps of the last window with all threads were longer than those of a quiet machine."""
         self._worse = 0
@@ -117,7 +119,7 @@ class ThreadPace:
         if self.used < self.most:
             self._all_next = not self._all_next
             self._begin(mean, self.most if self._all_next else self._rungs[self._rungs.index(self.used) - 1])
-        elif self.most > 1 and (uneven or self._slow):
+        elif self.most > 1 and (self._slow or (uneven and not self._sure)):
             self._begin(mean, self._rungs[1])
 
     def _begin(self, mean: float, count: int) -> None:
@@ -141,6 +143,7 @@ class ThreadPace:
         usual, self.used = self._usual
         self._usual = None
         better = self.used != self._started
+        self._sure |= self._down and not better
         longest = LONGEST_PAUSE_NS if self.used == self.most else LONGEST_PAUSE_BELOW_NS
         self._pause = FIRST_PAUSE_NS if better else min(max(2 * self._pause, FIRST_PAUSE_NS), longest)
         wasted = self._trial_ns - self._trial_steps * usual
