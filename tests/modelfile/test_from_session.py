@@ -155,7 +155,7 @@ def value_of(parameter):
             return st.floats(**bounds)
         case "bool":
             return st.booleans()
-        case "choice":
+        case "choice" | "name":
             return st.sampled_from(parameter.choices)
         case "format":
             return st.sampled_from(["", "json"])
