@@ -97,6 +97,7 @@ async def test_a_key_serves_the_model_lists_who_asks_and_stops(host: ScriptedHos
         await press_keys(pilot, "x")
         assert serving.at == ""
         assert "no longer served" in shown(app)
+        assert "shows who asks" not in shown(app)
 
 
 async def test_the_service_follows_the_model_of_the_chat_and_ends_with_the_program(

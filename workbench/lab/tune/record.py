@@ -91,7 +91,7 @@ class TuneRecord:
         words = " and ".join(self.changes)
         if found is None or found.low is None or found.high is None or self.verdict == "unproved":
             if not words:
-                return "Nothing faster than your settings was found so far."
+                return "Nothing is proved to be faster than your settings so far."
             trial = next((each for each in self.trials if each.settings == self.best), None)
             by = "" if trial is None or trial.ratio is None else f" ({trial.ratio:.2f}x in short runs)"
             return f"So far {words} looks faster{by}; no pairs have proved it."

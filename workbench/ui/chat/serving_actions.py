@@ -81,7 +81,7 @@ class ServingActions:
         serving.start(model)
         key = self._view.key_for("chat.serve")
         text = f"{model.name} is served at {serving.url}/v1, as OpenAI's, Anthropic's and Ollama's API."
-        self._view.add(Notice(text, f"{key} shows who asks, and stops it.", severity="information"))
+        self._view.add(Notice(text, f"{key} shows who asks, and stops it.", severity="information"), "serving")
         if self._timer is None:
             self._timer = self._view.app.set_interval(LOOK_SECONDS, self._view.status.show)
         self._timer.resume()
@@ -120,6 +120,7 @@ class ServingActions:
         if self._timer is not None:
             self._timer.pause()
         if was_served:
+            self._view.transcript.clear("serving")
             self._view.status.say("The model is no longer served.")
 
     def _show(self, serving: Serving) -> None:
