@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from functools import partial
 
 import pytest
 
@@ -311,6 +312,25 @@ async def test_a_database_that_may_not_be_written(store):
     await journal.close()
     assert await said(store) == ["Why?", "So.", "one", "tw"]
     assert await store.interrupted() == []
+
+
+async def test_a_new_database_that_another_program_switches_to_a_log_too(store, monkeypatch):
+    """Of two that wait for each other SQLite lets one fail at once."""
+    pauses: list[float] = []
+    monkeypatch.setattr("workbench.store.sessions.database.time.sleep", pauses.append)
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql, *args):
+            if "journal_mode" in sql and not pauses:
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorname = "SQLITE_BUSY"
+                raise error
+            return super().execute(sql, *args)
+
+    monkeypatch.setattr("sqlite3.connect", partial(sqlite3.connect, factory=Connection))
+    await one_turn(store)
+    assert len(pauses) == 1
+    assert await said(store) == ["Why?", "So."]
 
 
 async def test_a_database_that_another_program_keeps_locked(store, path, monkeypatch):

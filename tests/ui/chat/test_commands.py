@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workbench.core.parameters import PARAMETERS
@@ -36,13 +36,15 @@ def test_two_slashes_send_one() -> None:
 
 
 @given(st.text(max_size=40))
+@example("/models")
+@example("/load Q8")
 def test_every_text_is_a_message_or_a_command(text: str) -> None:
     typed = read_command(text)
     if typed is None:
         assert plain_message(text) == (text[1:] if text.startswith("//") else text)
     elif typed.command is None:
         assert "/?" in typed.advice
-    for each in candidates(text, ["a", "b"]):
+    for each in candidates(text, ["a", "b", "Q8"]):
         assert each.text.startswith("/")
         assert each.text != text
 

@@ -27,6 +27,7 @@ Work = Callable[[sqlite3.Connection], T]
 
 BUSY_SECONDS = 5.0
 """How long to wait for a write of another program."""
+_PAUSE = 0.01
 
 _SIDE_FILES = ("", "-wal", "-shm")
 _LEAST_FREE = 64 * 1024
@@ -43,6 +44,20 @@ _REMEDIES = {
     "SQLITE_PROTOCOL": ("it cannot be locked", "Close other programs that use it"),
 }
 _KEPT = "Unsaved messages are kept in memory and written as soon as possible. An export to another disk is safe."
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch the database to a write-ahead log; SQLite itself does not wait for another program here."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 class FoundDamage(SessionError):
@@ -173,7 +188,7 @@ class Database:
                     "Use that version. This one leaves them as they are, and keeps this session in memory.",
                 )
             if role == "writer":
-                connection.execute("PRAGMA journal_mode = WAL")
+                _use_wal(connection)
                 prepare(connection)
                 self._opened(connection)
             file = self._stat()

@@ -131,11 +131,12 @@ def candidates(text: str, models: Sequence[str] = ()) -> list[Candidate]:
         return []
     name, space, rest = text[1:].partition(" ")
     if not space:
-        return [
+        found = (
             Candidate(f"/{each.name}{' ' if each.usage else ''}", f"{each.usage:<11} {each.help}".strip())
             for each in COMMANDS
             if any(word.startswith(name.casefold()) for word in (each.name, *each.aliases))
-        ]
+        )
+        return [each for each in found if each.text != text]
     match name.casefold():
         case "set":
             return _after_set("/set ", rest, SETS)
@@ -171,6 +172,6 @@ def _values(parameter: Parameter) -> Iterable[tuple[str, str]]:
 
 
 def _matching(start: str, typed: str, rows: Iterable[tuple[str, str]]) -> list[Candidate]:
-    typed = typed.casefold()
-    found = [Candidate(start + word, text) for word, text in rows if typed in word.casefold() and typed != word]
-    return sorted(found, key=lambda each: not each.text.removeprefix(start).casefold().startswith(typed))
+    folded = typed.casefold()
+    found = [Candidate(start + word, text) for word, text in rows if folded in word.casefold() and typed != word]
+    return sorted(found, key=lambda each: not each.text.removeprefix(start).casefold().startswith(folded))
