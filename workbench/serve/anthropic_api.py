@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from uuid import uuid4
 
@@ -112,7 +112,7 @@ def _message(service: Service, content: list[object]) -> dict[str, object]:
     }  # fmt: skip
 
 
-async def streamed_answer(request: Request, service: Service, served: Served) -> AsyncIterator[str]:
+async def streamed_answer(request: Request, service: Service, served: Served) -> AsyncGenerator[str]:
     """The answer as named events."""
     blocks = _Blocks()
     yield _event("message_start", message=_message(service, []))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -223,7 +223,7 @@ async def _read(request: HttpRequest) -> bytes:
     return bytes(found)
 
 
-def _events(chunks: AsyncIterator[str], ping: str) -> Response:
+def _events(chunks: AsyncGenerator[str], ping: str) -> Response:
     return StreamingResponse(sse.kept_alive(chunks, ping), media_type="text/event-stream", headers=sse.HEADERS)
 
 

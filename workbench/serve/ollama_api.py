@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -98,7 +98,7 @@ async def whole_answer(request: Request, service: Service, served: Served, *, ch
     return _last(_line(service, found.text, found.thoughts, found.calls, chat=chat), found.end, served.metrics, began)
 
 
-async def streamed_answer(request: Request, service: Service, served: Served, *, chat: bool) -> AsyncIterator[str]:
+async def streamed_answer(request: Request, service: Service, served: Served, *, chat: bool) -> AsyncGenerator[str]:
     """The answer as lines of JSON; an error is a line too."""
     began = time.perf_counter_ns()
     try:

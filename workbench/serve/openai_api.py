@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -215,7 +215,7 @@ def _finish(end: Finished, calls: int) -> str:
     return "tool_calls" if calls and end.reason == "stop" else FINISH[end.reason]
 
 
-async def streamed_answer(asked: ApiRequest, service: Service, served: Sequence[Served]) -> AsyncIterator[str]:
+async def streamed_answer(asked: ApiRequest, service: Service, served: Sequence[Served]) -> AsyncGenerator[str]:
     """The answers as server-sent events; an error after the first of them is an event too."""
     chunks = [_Chunks(index, asked, service) for index in range(len(served))]
     for each in chunks if asked.chat else ():

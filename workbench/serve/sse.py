@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -12,6 +12,8 @@ Item = TypeVar("Item")
 
 PING_S = 10.0
 """The longest silence: clients and proxies close connections on which nothing comes."""
+MOST_TOGETHER = 64
+"""Chunks that are made before their reader takes them."""
 
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -22,34 +24,47 @@ def data(value: object, event: str = "") -> str:
     return f"{name}data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
-async def kept_alive(chunks: AsyncIterator[str], ping: str, interval_s: float = PING_S) -> AsyncIterator[str]:
-    """The chunks, and `ping` after each `interval_s` without one. Closes the source where the reader leaves."""
-    source = aiter(chunks)
-    following: asyncio.Task[str] | None = None
+async def kept_alive(chunks: AsyncGenerator[str], ping: str, interval_s: float = PING_S) -> AsyncGenerator[str]:
+    """The chunks, those that come together as one, and `ping` after each `interval_s` without one.
+
+    Several tokens that the engine hands over together cost one write. Closes the source where the reader leaves.
+    """
+    queue: asyncio.Queue[tuple[int, str] | Exception | None] = asyncio.Queue(MOST_TOGETHER)
+    pump = asyncio.ensure_future(_pump(0, chunks, queue))
     try:
         while True:
-            following = following or asyncio.ensure_future(anext(source))
-            done, _ = await asyncio.wait([following], timeout=interval_s)
-            if not done:
+            try:
+                async with asyncio.timeout(interval_s):
+                    item = await queue.get()
+            except TimeoutError:
                 yield ping
                 continue
-            try:
-                chunk = following.result()
-            except StopAsyncIteration:
+            found: list[str] = []
+            while isinstance(item, tuple):
+                found.append(item[1])
+                if queue.empty():
+                    break
+                item = queue.get_nowait()
+            if found:
+                yield "".join(found)
+                # A task whose next item is always there already would not get the cancellation of a reader that left.
+                await asyncio.sleep(0)
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
                 return
-            finally:
-                following = None
-            yield chunk
     finally:
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-        if (close := getattr(source, "aclose", None)) is not None:
-            await close()
+        pump.cancel()
+        await asyncio.gather(pump, return_exceptions=True)
 
 
 async def merged(streams: Sequence[AsyncGenerator[Item]]) -> AsyncGenerator[tuple[int, Item]]:
     """The items of several streams as they come, each with the index of its stream. The first error ends all."""
+    if len(streams) == 1:
+        async with aclosing(streams[0]) as items:
+            async for item in items:
+                yield 0, item
+        return
     queue: asyncio.Queue[tuple[int, Item] | Exception | None] = asyncio.Queue()
     pumps = [asyncio.ensure_future(_pump(index, each, queue)) for index, each in enumerate(streams)]
     left = len(pumps)
@@ -74,10 +89,10 @@ async def _pump(
     try:
         async with aclosing(stream) as items:
             async for item in items:
-                queue.put_nowait((index, item))
-        queue.put_nowait(None)
+                await queue.put((index, item))
+        await queue.put(None)
     except Exception as error:  # noqa: BLE001 - the reader gets it
-        queue.put_nowait(error)
+        await queue.put(error)
 
 
 async def unless_gone(
