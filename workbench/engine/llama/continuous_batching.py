@@ -22,6 +22,8 @@ AnswerSteps = Generator[Part | None, None, None]
 
 SHARED_STEP_NS = 100_000_000
 """The target duration of one step of prefill while others are written, whose next token waits for it."""
+PREPARING_NS = 5_000_000
+"""How long the answers of a step may prepare their prompts, so that those that come together are computed together."""
 
 _logger = logging.getLogger(__name__)
 
@@ -78,6 +80,15 @@ class BatchedAnswer:
             return False
         return True
 
+    def prepare(self, until_ns: int) -> bool:
+        """Go on until it wants something computed, waits for another thread, or the time has come; False at its end."""
+        while self.part is None:
+            if not self.advance():
+                return False
+            if self.gives_way or time.perf_counter_ns() >= until_ns:
+                break
+        return True
+
     def alone_steps(self, job: Job) -> Step:
         """The steps of an answer that was cancelled while it waited: it computes nothing."""
         self.begin(job)
@@ -119,8 +130,9 @@ class Round:
     def steps(self, job: Job) -> Step:
         """Compute all answers."""
         while self._admit(job):
+            until_ns = time.perf_counter_ns() + PREPARING_NS
             for lane in tuple(self._active):
-                if lane.part is None and not lane.advance():
+                if not lane.prepare(until_ns):
                     self._active.remove(lane)
             ready = [lane for lane in self._active if lane.part is not None]
             job.gives_way = all(lane.gives_way for lane in self._active)
