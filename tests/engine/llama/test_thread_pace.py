@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.engine.llama.thread_pace import ThreadPace, rungs
+from workbench.engine.llama.thread_pace import AnswerThreads, ThreadPace, rungs
 
 Steps = Callable[[random.Random, int], float]
 """The duration of a step with a number of threads, in milliseconds."""
@@ -110,3 +110,36 @@ def test_the_number_is_always_one_of_those_that_are_tried(most: int, durations: 
         changed = pace.step(ns)
         assert changed == (pace.used != before)
         assert pace.used in rungs(most)
+
+
+def make_slow(threads: AnswerThreads) -> None:
+    """Count steps as a model does, on a machine that becomes busy."""
+    for number in range(60):
+        if threads.adapts:
+            threads.step(10**6 if number < 20 else 10**7)
+
+
+def test_an_answer_keeps_its_number_of_threads_while_others_join_and_leave() -> None:
+    used: list[int] = []
+    shown: list[tuple[str, int, int]] = []
+    threads = AnswerThreads(2, used.append)
+
+    def answer(name: str, *, fixed: bool):
+        return threads.answer(lambda count, most: shown.append((name, count, most)), fixed=fixed)
+
+    with answer("free", fixed=False):
+        make_slow(threads)
+        assert (used[0], shown[0]) == (1, ("free", 1, 2))
+        while used[-1] == 2:
+            threads.step(10**7)
+        shown.clear()
+        with answer("seeded", fixed=True):
+            assert used[-1] == 2
+            assert shown == [("free", 2, 2), ("seeded", 2, 2)]
+            count = len(used)
+            with answer("second", fixed=False), answer("also seeded", fixed=True):
+                make_slow(threads)
+            make_slow(threads)
+            assert len(used) == count
+        make_slow(threads)
+        assert len(used) > count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,8 @@ class Generation:
         self._prompt_tokens, self._notice = len(prompt.tokens), prompt.notice
         known, reuse = self._slots.take(prompt)
         try:
-            return (yield from self._answer(job, prompt, known.slot, reuse, matcher))
+            with self._threads():
+                return (yield from self._answer(job, prompt, known.slot, reuse, matcher))
         finally:
             self._problem = known.slot.memory.new_problem()
             self._slots.give_back(known)
@@ -109,9 +111,6 @@ class Generation:
     ) -> Generator[Part | None, None, FinishReason]:
         sampling = self._request.sampling
         self._cached = len(slot.tokens)
-        # Attention sums in another order with another number of threads: what must repeat keeps it.
-        repeats = sampling.seed >= 0 or sampling.temperature <= 0
-        self._model.adapt_threads(not (self._request.timed or repeats), self._show_threads)
         if not (yield from self._prefill(job, prompt, slot, reuse)):
             return "cancelled"
         if sampling.num_predict == 0:
@@ -125,6 +124,14 @@ class Generation:
             return (yield from self._decode(job, slot, limit, sampling.num_predict))
         finally:
             sampler.close()
+
+    def _threads(self) -> AbstractContextManager[None]:
+        if self._model.threads is None:
+            return nullcontext()
+        # Attention sums in another order with another number of threads: what must repeat keeps it.
+        sampling = self._request.sampling
+        repeats = sampling.seed >= 0 or sampling.temperature <= 0
+        return self._model.threads.answer(self._show_threads, fixed=self._request.timed or repeats)
 
     def _show_threads(self, count: int, most: int) -> None:
         self._outbox.put(ThreadsUsed(count, most, time.perf_counter_ns()))

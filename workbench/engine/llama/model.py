@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
@@ -23,7 +23,7 @@ from workbench.engine.llama.devices import held
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.pace import first_pace
 from workbench.engine.llama.slot import Aborted, Part, Slot
-from workbench.engine.llama.thread_pace import ThreadPace
+from workbench.engine.llama.thread_pace import AnswerThreads
 from workbench.engine.llama.vocabulary import Vocabulary
 from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, make_context
 
@@ -108,10 +108,13 @@ class Model:
             # The batch points at `_one`: decoding the next token is one store and one call.
             self._one_batch = api.llama_batch_get_one(self._one, 1)
             self._batch = native.TokenBatch(self.n_batch)
-            self._batch_threads = settings.num_thread_batch or settings.num_thread
-            self._pace = ThreadPace(settings.num_thread) if settings.adapt_threads else None
-            self._adapting = self._pace is not None
-            self._show_threads: Callable[[int, int], None] = lambda count, most: None
+            batch_threads = settings.num_thread_batch or settings.num_thread
+
+            def use_threads(count: int) -> None:
+                api.llama_set_n_threads(self._ctx, count, batch_threads)
+
+            self.threads = AnswerThreads(settings.num_thread, use_threads) if settings.adapt_threads else None
+            """The number of threads of answers; None where it is fixed."""
             self.offloaded = settings.num_gpu != 0
             self.gpu_pace = first_pace(self.n_batch, self.weights_bytes, on_gpu=True) if self.offloaded else None
             """The pace of prompts on a GPU, kept from one to the next; None on a CPU, where a step can be aborted."""
@@ -123,24 +126,6 @@ class Model:
     def native(self) -> Pointer:
         """The native context, for sampling."""
         return self._ctx
-
-    def adapt_threads(self, wanted: bool, show: Callable[[int, int], None]) -> None:
-        """Adapt the number of threads from here on, or compute with all of them.
-
-        `show` gets the number in use, and the most, where it is less than that and when it changes.
-        """
-        if self._pace is None:
-            return
-        self._adapting, self._show_threads = wanted, show
-        used = self._pace.used
-        if not wanted:
-            self._pace.reset()
-        if used < self._pace.most:
-            self._use_threads(self._pace)
-
-    def _use_threads(self, pace: ThreadPace) -> None:
-        api.llama_set_n_threads(self._ctx, pace.used, self._batch_threads)
-        self._show_threads(pace.used, pace.most)
 
     def abort(self) -> None:
         """End the `llama_decode` that runs, on a CPU; from any thread.
@@ -160,14 +145,13 @@ class Model:
                 of a single token is none.
             EngineError: llama.cpp failed.
         """
-        pace = self._pace
-        if pace is None or not self._adapting or len(parts) > 1 or len(parts[0][1]) > 1:
+        threads = self.threads
+        if threads is None or not threads.adapts or len(parts) > 1 or len(parts[0][1]) > 1:
             self._compute(parts)
             return
         began = time.perf_counter_ns()
         self._compute(parts)
-        if pace.step(time.perf_counter_ns() - began):
-            self._use_threads(pace)
+        threads.step(time.perf_counter_ns() - began)
 
     def _compute(self, parts: Sequence[Part]) -> None:
         if len(self.slots) == 1:

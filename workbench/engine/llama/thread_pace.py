@@ -6,6 +6,9 @@ so fewer threads are faster beside a busy program.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 WINDOW = 8
 """The steps that are compared with others."""
 SLOWER = 1.3
@@ -149,3 +152,59 @@ class ThreadPace:
         wasted = self._trial_ns - self._trial_steps * usual
         repaid = REPAID_ABOVE if self.used == self.most else REPAID
         self._rest = int(max(self._pause, 0 if better else repaid * wasted))
+
+
+class AnswerThreads:
+    """The number of threads of the answers that one model writes: adapted, unless one of them needs a fixed number.
+
+    Attributes:
+        adapts: Whether the steps of single tokens count.
+
+    Args:
+        most: The number for a quiet machine.
+        use: Has the model compute with so many.
+    """
+
+    def __init__(self, most: int, use: Callable[[int], None]) -> None:
+        self._pace = ThreadPace(most)
+        self._use = use
+        self._shows: list[Callable[[int, int], None]] = []
+        """Those of the answers that run."""
+        self._fixed = 0
+        """How many of them need a fixed number."""
+        self.adapts = True
+
+    @contextmanager
+    def answer(self, show: Callable[[int, int], None], *, fixed: bool) -> Iterator[None]:
+        """While an answer is written, with all threads where it needs a fixed number.
+
+        `show` gets the number in use, and the most, where it is less than that and when it changes.
+        """
+        pace = self._pace
+        self._shows.append(show)
+        self._count(fixed)
+        try:
+            if pace.used < pace.most:
+                if fixed:
+                    pace.reset()
+                    self._changed()
+                else:
+                    show(pace.used, pace.most)
+            yield
+        finally:
+            self._shows.remove(show)
+            self._count(-fixed)
+
+    def _count(self, change: int) -> None:
+        self._fixed += change
+        self.adapts = not self._fixed
+
+    def step(self, ns: int) -> None:
+        """Count a step of one token that took `ns` nanoseconds."""
+        if self._pace.step(ns):
+            self._changed()
+
+    def _changed(self) -> None:
+        self._use(self._pace.used)
+        for show in self._shows:
+            show(self._pace.used, self._pace.most)
