@@ -12,7 +12,7 @@ from workbench.lab.tune.goal import measured_settings
 from workbench.lab.tune.levers import TuneFacts, resolved
 
 RUNS = 200
-ALLOWED = RUNS // 20
+NEAR = 0.98
 
 
 class World:
@@ -56,7 +56,7 @@ FACTS = TuneFacts(BenchTest(512, 64), CORES, 2 * CORES)
 
 
 async def test_two_hundred_tunings_find_the_best_and_claim_no_gain_that_is_none():
-    far, false = [], []
+    far, false, with_gain = [], [], 0
     for seed in range(RUNS):
         world = World(seed)
         bencher = ScriptedBencher(world.seconds, random.Random(1000 + seed))
@@ -64,10 +64,12 @@ async def test_two_hundred_tunings_find_the_best_and_claim_no_gain_that_is_none(
         await job.run()
         assert job.error is None
         record, today = job.record, measured_settings(LoadSettings())
-        if world.speed(record.chosen) < 0.98 * world.best:
+        with_gain += world.speed(today) < NEAR * world.best
+        if world.speed(record.chosen) < NEAR * world.best:
             far.append(seed)
         if record.verdict == "better" and world.speed(record.best) <= world.speed(today):
             false.append(seed)
         assert bencher.open_contexts == 0
-    assert len(far) <= ALLOWED, far
-    assert len(false) <= ALLOWED // 2, false
+    # All that are far had something to find.
+    assert len(far) <= with_gain * 0.05, far
+    assert len(false) <= RUNS * 0.025, false

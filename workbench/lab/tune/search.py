@@ -1,14 +1,14 @@
-"""The search for the fastest settings: one lever after the other, each by successive halving on short runs.
+"""The search for the fastest settings: one lever after the other, each by a race of short runs.
 
-All ways of a lever take turns, so that slow drift of the machine is the same for all of them. After each rung the
-slower half is out. A change is kept where it is surely faster; what it is worth in all is for pairs to say, with new
+All ways of a lever take turns, so that slow drift of the machine is the same for all of them. Those that are surely
+behind leave the race. A change is kept where it is surely faster; what it is worth in all is for pairs to say, with new
 runs, since the best of many looks better than it is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from statistics import median
 
 from workbench.core.bench import BenchSettings
@@ -16,25 +16,23 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.lab.tune.levers import LEVERS, Lever, TuneFacts, loads_again, resolved
 from workbench.lab.tune.stand import BusyMachineError, Stand
-from workbench.lab.tune.trials import Lead, Tried, speed_of
+from workbench.lab.tune.trials import TRIM, Lead, Tried, pooled_spread, speed_of
 
-RUNGS = (3, 3, 4)
-"""Rounds of each rung."""
-LOADING_RUNGS = (1, 1, 1)
+LOOKS = (3, 4, 6, 8, 10, 13, 16, 20)
+"""Rounds after which values that are behind are out: a look after each round would take noise for a lead."""
+LOADING_LOOKS = (2, 3, 5)
+USUAL_ROUNDS = 8
+"""Rounds of a value until it is out, for the estimate of the runs to come."""
 VISIT_RUNS = 3
 """Where each value loads the weights again: fewer rounds, with the median of so many runs after each load."""
-MOST_LOADS = 5
-"""Rounds of such a lever at most."""
-MORE_ROUNDS = 5
-"""Rounds before a lead that is not sure is looked at again: a look at each would take noise for a lead."""
-MOST_ROUNDS = 20
-"""Rounds after which a lead that is not sure is none."""
-SURE = 2.5
-"""A lead of so many standard errors counts."""
+SURE = 2.2
+"""A lead of so many standard errors over the present settings counts."""
+BEHIND = 2.0
+"""A value that is behind the leading one by so many standard errors is out."""
 WORTH = 0.005
 """A lead below this fraction is not worth a change."""
-OPEN = 0.8
-"""A lead of fewer standard errors than this will hardly become one."""
+OPEN = 1.5
+"""A value whose lead is below `WORTH` by more than so many standard errors is out."""
 AGAIN_WITHIN = 0.1
 """Values that were slower by more than this fraction are not tried a second time."""
 HOPELESS = 0.1
@@ -106,9 +104,8 @@ class LeverSearch:
             while self._left:
                 lever = self._left.pop(0)
                 self.lever = lever.name
-                self.runs_left = sum(
-                    _runs(len(each.values(self.best.settings, self._facts)) + 1) for each in (lever, *self._left)
-                )
+                counts = [len(each.values(self.best.settings, self._facts)) for each in (lever, *self._left)]
+                self.runs_left = sum(USUAL_ROUNDS * (count + 1) for count in counts if count)
                 if self._out_of_time():
                     self.ended_early = True
                     return
@@ -142,7 +139,7 @@ class LeverSearch:
         return bool(known) and max(known) > -AGAIN_WITHIN
 
     async def _screen(self, lever: Lever, values: Iterable[BenchSettings]) -> bool:
-        """Successive halving among the present settings and `values`; whether one of them is better."""
+        """A race of the present settings and `values` that fit; whether one of those is better."""
         now, alive = self.best, []
         for way in values:
             key = resolved(way, self._facts)
@@ -155,36 +152,38 @@ class LeverSearch:
                 self._on_trial()
             else:
                 alive.append(known)
-        ahead: dict[int, list[float]] = {id(each): [] for each in alive}
-        is_loading = any(loads_again(now.settings, each.settings) for each in alive)
-        for number, rounds in enumerate(LOADING_RUNGS if is_loading else RUNGS):
-            if number:
-                alive.sort(key=lambda each: -Lead.of(ahead[id(each)]).mean)
-                alive = alive[: max(1, len(alive) // 2)]
-            for _ in range(rounds):
-                if alive:
-                    await self._round(now, alive, ahead)
-        most = MOST_LOADS if is_loading else MOST_ROUNDS
-        return bool(alive) and await self._decide(now, alive, ahead, most)
+        return bool(alive) and await self._race(now, alive)
 
-    async def _decide(self, now: Tried, alive: list[Tried], ahead: Mapping[int, list[float]], most: int) -> bool:
-        alive.sort(key=lambda each: -Lead.of(ahead[id(each)]).mean)
-        first = alive[:1]
-        while first:
-            lead = Lead.of(ahead[id(first[0])])
-            self.spread = max(self.spread, lead.spread)
-            if lead.mean >= WORTH and lead.mean >= SURE * lead.error:
-                self.best = first[0]
+    async def _race(self, now: Tried, alive: list[Tried]) -> bool:
+        """Run the present settings beside others until one is surely the best; whether it is one of the others."""
+        return bool(alive) and await self._race(now, alive)
+
+    async def _race(self, now: Tried, alive: list[Tried]) -> bool:
+        """Run the present settings beside others until one is surely the best; whether it is one of the others."""
+        ahead: dict[int, list[float]] = {id(each): [] for each in alive}
+        looks = LOADING_LOOKS if any(loads_again(now.settings, each.settings) for each in alive) else LOOKS
+        for number in range(1, looks[-1] + 1):
+            await self._round(now, alive, ahead)
+            if not alive:
+                return False
+            if number not in looks:
+                continue
+            spread = pooled_spread(ahead.values())
+            error = spread / math.sqrt(number)
+            self.spread = max(self.spread, (1 - 2 * TRIM) * spread)
+            leads = {id(each): Lead.of(ahead[id(each)]).mean for each in alive}
+            first = max(leads.values(), default=0.0)
+            least = max(first - BEHIND * error, WORTH - OPEN * error)
+            alive = sorted((each for each in alive if leads[id(each)] >= least), key=lambda each: -leads[id(each)])
+            if not alive:
+                return False
+            if first >= max(WORTH, SURE * error) and (len(alive) == 1 or number == looks[-1]):
+                self.best = alive[0]
                 self._on_trial()
                 return True
-            if lead.mean < WORTH or lead.mean < OPEN * lead.error or lead.count >= most:
-                return False
-            for _ in range(min(MORE_ROUNDS, most - lead.count)):
-                if first:
-                    await self._round(now, first, ahead)
         return False
 
-    async def _round(self, now: Tried, alive: list[Tried], ahead: Mapping[int, list[float]]) -> None:
+    async def _round(self, now: Tried, alive: list[Tried], ahead: dict[int, list[float]]) -> None:
         """One run of the present settings and of each in `alive`, in changing order; those that fail leave it."""
         order = [now, *alive] if self._rounds % 2 == 0 else [*reversed(alive), now]
         self._rounds += 1
@@ -212,14 +211,3 @@ class LeverSearch:
             if len(ratios) > 1 and max(ratios) < -HOPELESS:
                 alive.remove(each)
         self._on_trial()
-
-
-def _runs(count: int) -> int:
-    """Runs of a halving among so many."""
-    if count < 2:
-        return 0
-    total, left = 0, count - 1
-    for number, rounds in enumerate(RUNGS):
-        left = max(1, left // 2) if number else left
-        total += rounds * (left + 1)
-    return total

@@ -84,11 +84,6 @@ class Lead:
     """Its standard error, from the winsorized variance (Yuen 1974)."""
     count: int
 
-    @property
-    def spread(self) -> float:
-        """The standard deviation of one ratio, without the outermost ones."""
-        return self.error * math.sqrt(self.count) * (1 - 2 * TRIM)
-
     @classmethod
     def of(cls, ahead: Sequence[float]) -> Lead:
         """That of the logarithms of one or more ratios."""
@@ -101,6 +96,18 @@ class Lead:
             return cls(mean, _deviation(ranked) / math.sqrt(count), count)
         pulled = [inner[0]] * cut + inner + [inner[-1]] * cut
         return cls(mean, _deviation(pulled) / (1 - 2 * cut / count) / math.sqrt(count), count)
+
+
+def pooled_spread(each_ahead: Iterable[Sequence[float]]) -> float:
+    """The standard deviation of one ratio, from the logarithms of those of several ways; infinite where each has one.
+
+    The few ratios of one way say little of how uncertain its lead is.
+    """
+    leads = [lead for lead in map(Lead.of, filter(None, each_ahead)) if lead.count > 1]
+    freedom = sum(lead.count - 1 for lead in leads)
+    if not freedom:
+        return math.inf
+    return math.sqrt(math.fsum((lead.count - 1) * lead.count * lead.error**2 for lead in leads) / freedom)
 
 
 def _deviation(values: Sequence[float]) -> float:
