@@ -8,6 +8,7 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.geometry import Region
 from textual.screen import Screen
 
 from workbench.ui import _compat
@@ -50,3 +51,24 @@ async def test_what_follows_from_a_key_is_drawn_together(monkeypatch: pytest.Mon
         await pilot.press("down")
         await pilot.pause()
     assert frames[0] == {"list", "panel"}
+
+
+async def test_a_part_of_the_screen_is_drawn_as_it_is_in_the_whole_and_asks_only_the_widgets_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ListAndPanel().run_test(size=(40, 12)) as pilot:
+        await pilot.pause()
+        compositor = pilot.app.screen._compositor
+        whole = compositor._render_chops(Region(0, 0, 40, 12), lambda y: True)
+        for part in (Region(0, 0, 40, 1), Region(3, 1, 5, 3), Region(0, 2, 40, 9), Region(39, 11, 1, 1)):
+            drawn = compositor._render_chops(part, lambda y, part=part: y in part.line_range)
+            for y in part.line_range:
+                for column, strip in drawn[y].items():
+                    if part.x <= column < part.right:
+                        assert strip == whole[y][column]
+        asked: list[tuple[str | None, Region]] = []
+        inner = Rows.render_lines
+        monkeypatch.setattr(Rows, "render_lines", lambda rows, crop: asked.append((rows.id, crop)) or inner(rows, crop))
+        first = pilot.app.query_one("#list").region
+        compositor._render_chops(Region(first.x, first.y + 1, 10, 1), lambda y: True)
+        assert asked == [("list", Region(0, 1, first.width, 1))]

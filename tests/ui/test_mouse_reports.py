@@ -6,7 +6,7 @@ import pytest
 from textual import events
 from textual._xterm_parser import XTermParser
 
-from workbench.ui._compat import MouseReports
+from workbench.ui.kit.mouse_reports import MouseReports
 
 
 def report(button: int, x: int, y: int) -> bytes:

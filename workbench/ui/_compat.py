@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import selectors
 import sys
 import time
@@ -15,14 +14,17 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rich import cells
+from textual._compositor import Compositor
 from textual._styles_cache import StylesCache
 from textual.cache import LRUCache
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
+from textual.geometry import Region
 from textual.screen import Screen
 
 from workbench.ui.kit.graphemes import positioned
+from workbench.ui.kit.mouse_reports import MouseReports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from textual.binding import Binding
     from textual.css.styles import RulesMap
     from textual.driver import Driver
+    from textual.strip import Strip
     from textual.widget import Widget
 
     _Path = tuple[object, ...]
@@ -80,40 +83,26 @@ async def _draw_together(screen: Screen[Any]) -> None:
 Screen._on_timer_update = _draw_together  # type: ignore[assignment, method-assign]
 
 
-class MouseReports:
-    """Rewrites mouse reports of the oldest form, ESC [ M and three bytes, as those with decimal numbers (SGR).
+def _renders_within(
+    compositor: Compositor, crop: Region | None = None
+) -> Iterator[tuple[Region, Region, Sequence[Strip]]]:
+    """The widgets in a part of the screen, each with its clip and its rows there.
 
-    A terminal sends the oldest form where it does not know the modes that were asked for, or has lost them, such as one
-    that was attached again. Their bytes may be no UTF-8, or two of them one character of it.
+    Textual asks every widget whose clip overlaps the part, and for most that is the whole screen, for all of its rows.
     """
+    size = compositor.size
+    crop = crop or size.region
+    rows = Region(0, crop.y, size.width, crop.height)
+    for widget, (region, clip) in compositor.visible_widgets.items():
+        within = clip.intersection(rows)
+        if (shown := region.intersection(within)) and crop.overlaps(shown):
+            yield region, within, widget.render_lines(shown.translate(-region.offset))
+            if shown.contains_region(crop):
+                # What comes now is behind this one.
+                return
 
-    _REPORT = re.compile(rb"\x1b\[M(.)(.)(.)", re.DOTALL)
-    _OPEN = re.compile(rb"(?:\x1b(?:\[(?:M.{0,2})?)?)?\Z", re.DOTALL)
 
-    def __init__(self) -> None:
-        self.seen = False
-        """Whether there was any such report in the last bytes."""
-        self._tail = b""
-        """What may be the beginning of a report."""
-        self._given = 0
-        """How much of it was returned already."""
-
-    def feed(self, data: bytes) -> bytes:
-        """The next bytes of the terminal, rewritten; an unfinished report is kept back until the rest of it comes."""
-        text, found = self._REPORT.subn(self._decimal, self._tail + data)
-        self.seen = found > 0
-        end = open_.start() if (open_ := self._OPEN.search(text)) else len(text)
-        self._tail = text[end:]
-        # Its first two bytes may as well be the Escape key, which cannot wait.
-        stop = max(self._given, end if len(self._tail) > 2 else len(text))
-        returned, self._given = text[self._given : stop], stop - end
-        return returned
-
-    @staticmethod
-    def _decimal(report: re.Match[bytes]) -> bytes:
-        button, x, y = (group[0] - 32 for group in report.groups())
-        released = button & 3 == 3 and not button & 96
-        return b"\x1b[<%d;%d;%d%c" % (button & ~3 if released else button, x, y, b"m" if released else b"M")
+Compositor._get_renders = _renders_within  # type: ignore[assignment, method-assign]
 
 
 def page_driver() -> type[Driver] | None:

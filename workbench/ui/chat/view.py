@@ -153,10 +153,9 @@ class ChatView:
         self._looked_ns = self.workspace.clocks.now_ns()
         self.workspace.sample_speed()
         readings = replace(self.workspace.readings(), meters_key=self.key_for("app.meters"))
-        with self._screen.app.batch_update():
-            self.panel.show(readings)
-            self.strip.show(readings)
-            self.status.show()
+        self.panel.show(readings)
+        self.strip.show(readings)
+        self.status.show()
 
     # The transcript
 

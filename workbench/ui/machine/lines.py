@@ -238,5 +238,5 @@ def age_text(machine: MachineView) -> str:
     return f"{machine.age_s} s old" if machine.age_s else ""
 
 
-class MachineChanged(Message):
+class MachineChanged(Message, bubble=False):
     """The machine's meters were read again; sent to the active screen."""

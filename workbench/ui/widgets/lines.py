@@ -109,11 +109,10 @@ class Lines(Widget):
         return selection.extract("\n".join(line.plain for line in self._lines)), "\n"
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        drawn = self._painter.render_lines(crop, self.size.width, self._row_at, self.render_line)
+        width, height = self.size
+        row_at = lambda y: y if 0 <= y < height else None  # noqa: E731
+        drawn = self._painter.render_lines(crop, width, row_at, self.render_line)
         return super().render_lines(crop) if drawn is None else drawn
-
-    def _row_at(self, y: int) -> int | None:
-        return y if 0 <= y < self.size.height else None
 
     def render_line(self, y: int) -> Strip:
         width, indent = self.size.width, self.INDENT
