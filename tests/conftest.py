@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,8 @@ STORE_VARIABLES = (
 )  # fmt: skip
 """The environment variables that name other programs' folders of models, and the servers that they ask."""
 
+FOLDER_NUMBERS = count()
+
 FEWER_COLLECTIONS = (10_000, 10, 10)
 """Thresholds of the garbage collector: a test of the screen makes and drops some 20,000 objects in cycles."""
 
@@ -72,6 +76,15 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(*FEWER_COLLECTIONS)
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path_factory) -> Path:
+    """A folder of the test alone. pytest's own fixture reads the names of all earlier ones to number it."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    path = tmp_path_factory.getbasetemp() / f"{name}{next(FOLDER_NUMBERS)}"
+    path.mkdir(mode=0o700)
+    return path
 
 
 @pytest.fixture(autouse=True)
