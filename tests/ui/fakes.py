@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import FitModel
+from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
 from workbench.gguf.shares import DeviceRoom, Room
 from workbench.lab.race.kept import KeptRace
@@ -361,6 +363,12 @@ class FakeLoads:
         return correction_of(next((each.compared for each in self.records if each.architecture == architecture), ()))
 
 
+@lru_cache(maxsize=8)
+def kept_headers(path: Path, _modified: int) -> tuple[Header, ...]:
+    """The headers of a model; most tests show the same few real files."""
+    return check_loadable(path)
+
+
 class FakeFiles(LocalFiles):
     """Real answers about real files, and a machine that never changes."""
 
@@ -369,7 +377,7 @@ class FakeFiles(LocalFiles):
         self._room = room or Room(DeviceRoom("CPU", 5_300_000_000))
 
     async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
-        headers = check_loadable(path)
+        headers = kept_headers(path, path.stat().st_mtime_ns if path.exists() else 0)
         return FitModel(headers, adapter=None if adapter is None else check_adapter(adapter, headers))
 
     async def room(self) -> Room:
