@@ -63,6 +63,18 @@ async def begun(files: SlowFiles, count: int) -> None:
             await asyncio.sleep(0)
 
 
+async def test_nothing_waits_for_a_queue_that_an_unexpected_error_has_ended():
+    files = SlowFiles()
+    files.error = RuntimeError("unexpected")
+    files.go_on.set()
+    queue = quantize_queue(files, lambda _: None)
+    jobs = [add_quantization(queue, job(name), "Tiny") for name in "ab"]
+    with pytest.raises(RuntimeError):
+        await queue.run()
+    assert [each.state for each in jobs] == ["stopped", "stopped"]
+    assert all(each.ended.is_set() for each in jobs)
+
+
 async def test_one_after_the_other():
     files, ended = SlowFiles(), []
     queue = quantize_queue(files, ended.append)

@@ -270,13 +270,13 @@ async def test_from_one_model_to_three_lanes_that_answer_with_two_keys_and_a_que
         assert not offer.display
 
 
-async def test_while_models_are_made_a_question_waits_and_escape_gives_it_back(
+async def test_a_question_has_the_models_made_that_it_waits_for_and_escape_gives_it_back(
     one: ScriptedHost, clock: FakeClock
 ) -> None:
     files = MakesFiles(one)
     files.go_on.clear()
     async with race_on(one, clock, "Sea-1B:Q4_1", question="", files=files) as (app, pilot):
-        await pilot.press("enter", *"why", "enter")
+        await pilot.press(*"why", "enter")
         await until(pilot, lambda: race_of(app).query_one(RaceOffer).making)
         assert race_of(app).prompt.text == ""
         await press_keys(pilot, "escape")

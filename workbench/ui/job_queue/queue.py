@@ -98,6 +98,13 @@ class JobQueue(Generic[WorkT, ProgressT, ResultT]):
         try:
             while (job := next((each for each in self._jobs if each.state == "waiting"), None)) is not None:
                 await self._run(job)
+        except Exception:
+            # Nothing runs those that wait, and somebody may wait for their end.
+            for job in self._jobs:
+                if job.state == "waiting":
+                    job.state = "stopped"
+                    job.ended.set()
+            raise
         finally:
             self._idle.set()
 

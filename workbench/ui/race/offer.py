@@ -184,9 +184,6 @@ class RaceOffer(RaceLines):
         def planned(plan: QuantizePlan) -> None:
             offer.plans[plan.kind.name] = plan
             self.show()
-            if offer.complete and self.offer is offer:
-                # Nothing waits for the end of the process that has planned.
-                self._begin_accepted()
 
         job = offer.jobs[0]
         try:
@@ -196,11 +193,7 @@ class RaceOffer(RaceLines):
         except WorkbenchError as error:
             offer.problem = "" if cancel.is_set else error.message
         self.show()
-        if self.offer is offer:
-            self._begin_accepted()
-
-    def _begin_accepted(self) -> None:
-        if self._accepted is not None:
+        if self.offer is offer and self._accepted is not None:
             self.accept(self._accepted)
 
     def on_resize(self) -> None:
@@ -224,5 +217,7 @@ class RaceOffer(RaceLines):
         self._accepted = made
         if (offer.complete or offer.problem) and not offer.refusal:
             self.making = True
-            self.post_message(self.Accepted(offer.possible, offer.model.name, made))
+            # By way of the widgets it would end at the screen, where that is what called: Textual takes a message no
+            # further than to its sender.
+            self.app.post_message(self.Accepted(offer.possible, offer.model.name, made))
         self.show()
