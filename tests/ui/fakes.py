@@ -551,7 +551,7 @@ def fake_services(host: ScriptedHost, *, alarms: AlarmWatch | None = None, **giv
     services: dict[str, Any] = {
         "engines": host, "catalog": host, "files": FakeFiles(), "loads": FakeLoads(), "adviser": FakeAdviser(),
         "prompts": FakePrompts(), "races": FakeRaces(), "bench": FakeBench(), "evals": FakeEvalTools(),
-        "sessions": FakeStore(), "sender": FakeSender(), "telemetry": FakeTelemetry(),
+        "sessions": FakeStore(), "sender": FakeSender, "telemetry": FakeTelemetry(),
         "make_alarms": lambda: alarms or FakeAlarms(), "find_devices": lambda: None, "logs": LogBook(),
         "config": Config(), "config_problems": (), "save_config": FakeConfigFile(), "theme_folders": (THEMES,),
         "export_folder": Path("/exports"), "write_document": FakeDocuments(), "keep_copy": FakeCopies(),

@@ -10,16 +10,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from typing_extensions import override
 
 from workbench.cli.composition import Workers, compose
 from workbench.cli.logfile import logged
 from workbench.cli.options import MODEL_HELP, add_settings, given_values, origins, settings, system_prompt
-from workbench.cli.pull_worker import ScreenPulls
 from workbench.core.errors import ParameterError, UnknownModelError, WorkbenchError
 from workbench.core.logbook import LogBook, LogLevel
 from workbench.core.models import DEMO
@@ -29,16 +28,18 @@ from workbench.engine.llama.aborts import abort_hooks
 from workbench.engine.llama.device_readings import DeviceReadings
 from workbench.engine.llama.runtime import shared_runtime
 from workbench.library.demo import HOW_TO_GET_A_MODEL
-from workbench.serve.serving import HttpServing
 from workbench.store.config.write import ConfigFile
 from workbench.store.documents import write_document
-from workbench.store.export.session import session_text
 from workbench.store.files import make_folder, write_copy
 from workbench.store.prompts import PromptFolder
-from workbench.store.pull_queue import PullQueueFiles
 from workbench.telemetry.sampler import system_sampler
 from workbench.ui.kit.sanitize import clean
 from workbench.ui.services import Services
+
+if TYPE_CHECKING:
+    from workbench.core.pulls import PullBook, Pulls
+    from workbench.core.serving import Serving
+    from workbench.core.session import ExportFormat, Session
 
 WEB_PORT = 8222
 ESCAPE_DELAY_MS = "30"
@@ -152,10 +153,10 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         engines=workers.engines,
         catalog=workers.served,
         servers=workers.served,
-        serving=HttpServing(),
-        sharing=workers.sharing,
-        pulls=ScreenPulls(lambda: workers.pulls),
-        pull_book=PullQueueFiles(workers.paths.pulls_dir),
+        serving=_serving,
+        sharing=lambda: workers.sharing,
+        pulls=partial(_pulls, workers),
+        pull_book=cache(partial(_pull_book, workers.paths.pulls_dir)),
         files=workers.files,
         loads=workers.loads,
         adviser=workers.adviser,
@@ -168,7 +169,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         decision=workers,
         tune=workers,
         sessions=workers.sessions,
-        sender=workers.sender,
+        sender=lambda: workers.sender,
         telemetry=sampler,
         make_alarms=partial(_alarms_of, sampler),
         find_devices=_find_devices,
@@ -182,11 +183,38 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         export_folder=workers.paths.exports_dir,
         write_document=write_document,
         keep_copy=partial(write_copy, workers.paths.exports_dir),
-        session_text=session_text,
+        session_text=_session_text,
         kept=workers.kept,
         no_model_hint=HOW_TO_GET_A_MODEL,
         check_format=_check_format,
     )
+
+
+# What the first paint does not need is imported when it is asked for.
+
+
+def _pulls(workers: Workers) -> Pulls:
+    from workbench.cli.pull_worker import ScreenPulls
+
+    return ScreenPulls(lambda: workers.pulls)
+
+
+def _serving() -> Serving:
+    from workbench.serve.serving import HttpServing
+
+    return HttpServing()
+
+
+def _session_text(session: Session, form: ExportFormat) -> str:
+    from workbench.store.export.session import session_text
+
+    return session_text(session, form)
+
+
+def _pull_book(folder: Path) -> PullBook:
+    from workbench.store.pull_queue import PullQueueFiles
+
+    return PullQueueFiles(folder)
 
 
 def _add_folder(workers: Workers, config_file: ConfigFile, folders: list[str], folder: Path) -> Sequence[str]:

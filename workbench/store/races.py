@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from workbench.core.errors import TargetError
-from workbench.lab.race.report import RaceBook
+from workbench.lab.race.book import RaceBook
 from workbench.store.documents import keep_json, new_id
 
 if TYPE_CHECKING:

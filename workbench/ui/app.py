@@ -129,7 +129,7 @@ class WorkbenchApp(App[None]):
         self.call_after_refresh(self.monitor.start)
         self.call_after_refresh(self.outside.start)
         self.call_after_refresh(self._report_problems)
-        self.run_worker(self.background.offer_unfinished(), group="left", exit_on_error=False, description="downloads")
+        self.call_after_refresh(self.background.start)
 
     def on_unmount(self) -> None:
         self.monitor.stop()

@@ -13,23 +13,23 @@ from workbench.core.kept import KeptSettings
 from workbench.core.logbook import LogBook
 from workbench.core.models import Catalog, LoadBook
 from workbench.core.prompt_text import PromptBook
-from workbench.core.pulls import PullBook, Pulls
-from workbench.core.sending import ModelSender
 from workbench.core.servers import Servers
-from workbench.core.serving import Serving
 from workbench.core.session import ExportFormat, Session, SessionStore
-from workbench.core.sharing import ModelSharing
 from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.gguf.model_files import ModelFiles
 
 if TYPE_CHECKING:
-    # The experiments are imported when they are first used, and not before the first paint.
+    # Imported when they are first used, and not before the first paint.
+    from workbench.core.pulls import PullBook, Pulls
+    from workbench.core.sending import ModelSender
+    from workbench.core.serving import Serving
+    from workbench.core.sharing import ModelSharing
     from workbench.lab.bench.job import BenchTools
     from workbench.lab.decision.tools import DecisionTools
     from workbench.lab.evals.tools import EvalTools
     from workbench.lab.quality.keeping import QualityTools
     from workbench.lab.quality.logits import LogitHost
-    from workbench.lab.race.report import RaceBook
+    from workbench.lab.race.book import RaceBook
     from workbench.lab.tune.tune import TuneTools
 
 
@@ -47,7 +47,8 @@ class Services:
     bench: BenchTools
     evals: EvalTools
     sessions: SessionStore
-    sender: ModelSender
+    sender: Callable[[], ModelSender]
+    """Makes what sends conversations to Ollama."""
     telemetry: Telemetry
     """The meters of the machine; the program starts and stops them."""
     make_alarms: Callable[[], AlarmWatch]
@@ -87,16 +88,16 @@ class Services:
     """Makes what opens models for their logits; None where nothing can."""
     quality: QualityTools | None = None
     """What measurements of quality need; None where nothing can compute logits."""
-    pulls: Pulls | None = None
-    """Registries of models; None where none can be asked."""
-    pull_book: PullBook | None = None
-    """Keeps the downloads that are not done; None where `pulls` is."""
-    sharing: ModelSharing | None = None
-    """Shares, joins and deletes model files; None where nothing can."""
+    pulls: Callable[[], Pulls] | None = None
+    """Makes what asks registries of models; None where none can be asked."""
+    pull_book: Callable[[], PullBook] | None = None
+    """Gives what keeps the downloads that are not done, always the same; None where `pulls` is."""
+    sharing: Callable[[], ModelSharing] | None = None
+    """Makes what shares, joins and deletes model files; None where nothing can. For a thread."""
     decision: DecisionTools | None = None
     """The kept results, and what measures more; None where there are none."""
-    serving: Serving | None = None
-    """Serves the open model to other programs; None where nothing can."""
+    serving: Callable[[], Serving] | None = None
+    """Makes what serves the open model to other programs; None where nothing can."""
     tune: TuneTools | None = None
     """What tunings need; None where nothing can be timed."""
     servers: Servers | None = None

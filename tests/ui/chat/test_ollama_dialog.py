@@ -47,7 +47,7 @@ def said(app: WorkbenchApp) -> str:
 async def test_a_conversation_becomes_a_model_of_ollama(
     host: ScriptedHost, clock: FakeClock, sender: FakeSender
 ) -> None:
-    async with started(host, clock, sender=sender) as (app, pilot):
+    async with started(host, clock, sender=lambda: sender) as (app, pilot):
         await to_ollama(pilot)
         assert isinstance(app.screen, SendDialog)
         assert app.screen.name_input.value == "why-is-it-blue"
@@ -63,7 +63,7 @@ async def test_a_model_of_that_name_is_replaced_only_after_a_second_enter(
     host: ScriptedHost, clock: FakeClock, sender: FakeSender
 ) -> None:
     sender.error = TargetError("Ollama has a model mine already.", "Choose another name.")
-    async with started(host, clock, sender=sender, size=(80, 24)) as (app, pilot):
+    async with started(host, clock, sender=lambda: sender, size=(80, 24)) as (app, pilot):
         await to_ollama(pilot)
         await press_keys(pilot, "enter")
         assert "Enter again replaces it." in said(app)
@@ -75,7 +75,7 @@ async def test_a_model_of_that_name_is_replaced_only_after_a_second_enter(
 
 
 async def test_escape_stops_and_then_closes(host: ScriptedHost, clock: FakeClock, sender: FakeSender) -> None:
-    async with started(host, clock, sender=sender) as (app, pilot):
+    async with started(host, clock, sender=lambda: sender) as (app, pilot):
         sender.waits = asyncio.Event()
         await to_ollama(pilot)
         await pilot.press("enter")
@@ -90,7 +90,7 @@ async def test_escape_stops_and_then_closes(host: ScriptedHost, clock: FakeClock
 
 async def test_errors_are_shown(host: ScriptedHost, clock: FakeClock, sender: FakeSender) -> None:
     sender.error = ServerUnreachableError("Nothing answers at 127.0.0.1:11434.", "See whether the server runs.")
-    async with started(host, clock, sender=sender) as (app, pilot):
+    async with started(host, clock, sender=lambda: sender) as (app, pilot):
         await to_ollama(pilot)
         await press_keys(pilot, "enter")
         assert "Nothing answers at 127.0.0.1:11434. See whether the server runs." in said(app)

@@ -62,7 +62,7 @@ def host(make_host: Callable[[Sequence[ScriptedModel]], ScriptedHost]) -> Script
 
 async def test_a_key_serves_the_model_lists_who_asks_and_stops(host: ScriptedHost, clock: FakeClock) -> None:
     serving = FakeServing()
-    async with started(host, clock, serving=serving, size=(120, 36)) as (app, pilot):
+    async with started(host, clock, serving=lambda: serving, size=(120, 36)) as (app, pilot):
         await press_keys(pilot, "alt+s")
         [served] = serving.used
         assert served is not None
@@ -104,7 +104,7 @@ async def test_the_service_follows_the_model_of_the_chat_and_ends_with_the_progr
     host: ScriptedHost, clock: FakeClock
 ) -> None:
     serving = FakeServing()
-    async with started(host, clock, serving=serving, size=(80, 24)) as (app, pilot):
+    async with started(host, clock, serving=lambda: serving, size=(80, 24)) as (app, pilot):
         await press_keys(pilot, *"/serve :8080", "enter")
         assert serving.addresses[-1] == ServingAddress(port=8080)
         await press_keys(pilot, "ctrl+l")
@@ -120,7 +120,7 @@ async def test_the_service_follows_the_model_of_the_chat_and_ends_with_the_progr
 async def test_what_cannot_be_served_is_said(host: ScriptedHost, clock: FakeClock) -> None:
     serving = FakeServing()
     serving.refuses = WorkbenchError("Serving needs two more packages.", "Install them.")
-    async with started(host, clock, serving=serving, size=(80, 24)) as (app, pilot):
+    async with started(host, clock, serving=lambda: serving, size=(80, 24)) as (app, pilot):
         await press_keys(pilot, "alt+s")
         assert "two more packages" in turns(app)[-1]
         assert not serving.used

@@ -50,7 +50,7 @@ class FakeSharing:
 async def test_a_damaged_model_is_repaired_after_a_question(host: ScriptedHost, clock: FakeClock, demo_path: Path):
     pulls = FakePulls()
     pulls.check = FileCheck(False, ("/hub/x: its SHA-256 should be abc…",))
-    async with opened(host, clock, demo_path, pulls=pulls) as at:
+    async with opened(host, clock, demo_path, pulls=lambda: pulls) as at:
         await at.go_to("Q8_0")
         model = at.screen.models.model
         await at.press("V")
@@ -63,7 +63,7 @@ async def test_a_damaged_model_is_repaired_after_a_question(host: ScriptedHost, 
 
 async def test_sharing_joining_and_deleting_ask_first(host: ScriptedHost, clock: FakeClock, demo_path: Path):
     sharing = FakeSharing()
-    async with opened(host, clock, demo_path, sharing=sharing) as at:
+    async with opened(host, clock, demo_path, sharing=lambda: sharing) as at:
         await at.go_to("Q8_0")
         await at.press("T")
         assert isinstance(at.app.screen, ShareDialog)

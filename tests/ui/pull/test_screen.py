@@ -50,7 +50,10 @@ def registry(host: ScriptedHost, clock: FakeClock):
     @asynccontextmanager
     async def start(*left: PullRequest, screen: bool = True) -> AsyncIterator[Registry]:
         pulls, book = FakePulls(), FakePullBook(left)
-        async with started(host, clock, None, pulls=pulls, pull_book=book, size=(80, 24)) as (app, pilot):
+        async with started(host, clock, None, pulls=lambda: pulls, pull_book=lambda: book, size=(80, 24)) as (
+            app,
+            pilot,
+        ):
             if screen:
                 await press_keys(pilot, "f4")
                 await press_keys(pilot, "D")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.metrics import AnswerMetrics
@@ -12,7 +12,6 @@ from workbench.core.models import EngineInfo
 from workbench.core.origins import settings_text, sourced_values
 from workbench.core.units import UNKNOWN, figure_text, size_text
 from workbench.lab.documents import csv_of, json_text, markdown_cell
-from workbench.lab.race.kept import KeptRace
 from workbench.lab.race.lane import Lane
 from workbench.lab.race.race import Race
 
@@ -275,20 +274,3 @@ def _row(result: RaceResult, lane: LaneResult) -> tuple[str, ...]:
         figure_text(metrics.completion_tokens, "d"),
         "reference" if lane.lane == 0 else figure_text(lane.first_divergence, "d"),
     )
-
-
-class RaceBook(Protocol):
-    """Keeps races."""
-
-    def new_id(self) -> str:
-        """An id that no other race has."""
-
-    async def keep(self, race: str, document: Mapping[str, object]) -> None:
-        """Keep a race, in the place of an earlier state of it.
-
-        Raises:
-            WorkbenchError: It cannot be written.
-        """
-
-    async def kept(self) -> Sequence[KeptRace]:
-        """All races that can be read, the newest first."""

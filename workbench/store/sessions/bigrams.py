@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from functools import cache
 
 _SCRIPTS = (
     "\u0e01-\u0e3a\u0e40-\u0e4e"  # Thai
@@ -19,8 +20,6 @@ _SCRIPTS = (
     "\u3041-\u3096\u3099\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # Kana
     "\u3005-\u3007\u3105-\u312f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese characters
 )
-_RUN = re.compile(f"[{_SCRIPTS}]+")
-_WORD = re.compile(rf"[\w{_SCRIPTS}]+")
 _BETWEEN = rf"[^\w{_SCRIPTS}]*"
 
 TABLE = """
@@ -60,6 +59,12 @@ def register(connection: sqlite3.Connection) -> None:
     connection.create_function("in_pairs", 1, in_pairs, deterministic=True)
 
 
+@cache
+def _runs() -> re.Pattern[str]:
+    # Compiled when it is first needed: so many ranges take longer than most modules take to import.
+    return re.compile(f"[{_SCRIPTS}]+")
+
+
 def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
@@ -67,12 +72,12 @@ def _text(value: str | bytes) -> str:
 def has_runs(value: str | bytes) -> bool:
     """Whether a text has runs of such scripts."""
     text = _text(value)
-    return not text.isascii() and _RUN.search(text) is not None
+    return not text.isascii() and _runs().search(text) is not None
 
 
 def in_pairs(value: str | bytes) -> str:
     """A text for the index, with its runs as pairs."""
-    return _RUN.sub(lambda run: f" {' '.join(_pairs(run[0]))} ", _text(value))
+    return _runs().sub(lambda run: f" {' '.join(_pairs(run[0]))} ", _text(value))
 
 
 def _pairs(run: str) -> list[str]:
@@ -85,7 +90,7 @@ def phrase(term: str, *, begins: bool) -> str:
 
     `begins` makes the last word a prefix if it ends in a script with spaces; in the others it always is one.
     """
-    *_, last = (None, *_RUN.finditer(term))
+    *_, last = (None, *_runs().finditer(term))
     if last is None or last.end() < len(term):
         return f'"{in_pairs(term)}"' + ("*" if begins else "")
     # The run may continue in the text: its last character begins a pair there.
@@ -96,5 +101,5 @@ def phrase(term: str, *, begins: bool) -> str:
 
 def finder(terms: list[str]) -> re.Pattern[str]:
     """A pattern for the terms of a search where a text contains them literally."""
-    wanted = (_BETWEEN.join(map(re.escape, _WORD.findall(term))) for term in terms)
+    wanted = (_BETWEEN.join(map(re.escape, re.findall(rf"[\w{_SCRIPTS}]+", term))) for term in terms)
     return re.compile("|".join(filter(None, wanted)) or r"(?!)", re.IGNORECASE)

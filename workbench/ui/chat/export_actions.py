@@ -64,4 +64,4 @@ def _open_ollama(view: ChatView) -> None:
             text = f"Ollama made {sent.model}, and it answers: {sent.answer}  Open it as {sent.ref}"
             view.add(Notice(text, severity="information"))
 
-    view.app.push_screen(SendDialog(view.services.sender, view.workspace.session()), made)
+    view.app.push_screen(SendDialog(view.services.sender(), view.workspace.session()), made)

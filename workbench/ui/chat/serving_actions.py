@@ -9,7 +9,6 @@ from textual.content import Content
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.origins import set_names
-from workbench.core.serving import AT_ONCE, KEY_VARIABLE, ServedModel, Serving, ServingAddress
 from workbench.ui.chat.model_loading import ModelLoader
 from workbench.ui.chat.view import ChatView
 from workbench.ui.kit import figures as fmt
@@ -17,7 +16,10 @@ from workbench.ui.kit.text import styled
 from workbench.ui.transcript.notice import Notice
 
 if TYPE_CHECKING:
+    # Imported when a model is served, and not before the first paint.
     from textual.timer import Timer
+
+    from workbench.core.serving import ServedModel, Serving
 
 LOOK_SECONDS = 1.0
 """How often the status line counts who asks."""
@@ -30,15 +32,13 @@ class ServingActions:
         self._view = view
         self._workspace = view.workspace
         self._loader = loader
+        self._serving: Serving | None = None
+        """Made when a model is first served."""
         self._waits = False
         """Whether the service begins with the end of the load that runs."""
         self._timer: Timer | None = None
         loader.on_load = self._load_changed
         view.status.idle = self._status
-
-    @property
-    def _serving(self) -> Serving | None:
-        return self._view.services.serving
 
     def toggle(self) -> None:
         """Serve the open model; where it is served, show who asks."""
@@ -59,12 +59,15 @@ class ServingActions:
         Raises:
             WorkbenchError: There is no model, or it cannot be served there.
         """
-        serving, engine = self._serving, self._workspace.engine
-        if serving is None or engine is None:
+        from workbench.core.serving import AT_ONCE, KEY_VARIABLE, ServingAddress
+
+        make, engine = self._view.services.serving, self._workspace.engine
+        if make is None or engine is None:
             raise WorkbenchError("There is no model to serve.", f"Choose one ({self._view.key_for('chat.models')}).")
         address = ServingAddress.parse(where, os.environ.get(KEY_VARIABLE, ""))
         await self.stop()
-        serving.listen(address)
+        self._serving = self._serving or make()
+        self._serving.listen(address)
         if engine.info.measured_by == "engine" and engine.info.settings.num_parallel < 2:
             # One slot is that of the chat.
             self._waits = True
@@ -88,6 +91,8 @@ class ServingActions:
         self._view.status.show()
 
     def _model(self) -> ServedModel | None:
+        from workbench.core.serving import ServedModel
+
         engine, conversation = self._workspace.engine, self._workspace.conversation
         if engine is None:
             return None

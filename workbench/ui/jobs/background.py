@@ -51,10 +51,13 @@ class Background:
             self._downloads = PullManager(self._app, self._services, self._key_for, self._load)
         return self._downloads
 
-    async def offer_unfinished(self) -> None:
+    def start(self) -> None:
         """Say that an earlier run of the program left downloads, if it did."""
+        self._app.run_worker(self._offer_unfinished(), group="left", exit_on_error=False, description="downloads")
+
+    async def _offer_unfinished(self) -> None:
         book = self._services.pull_book
-        left = await asyncio.to_thread(book.take_over) if book is not None else ()
+        left = await asyncio.to_thread(lambda: book().take_over()) if book is not None else ()
         if left:
             self.downloads.offer_unfinished(left)
 

@@ -136,7 +136,7 @@ class FileActions:
 
         self.say(f"Checks {model.label}…")
         try:
-            found = await self.services.pulls.verify(model.path or model.ref, progress, cancel, repair=repair)
+            found = await self.services.pulls().verify(model.path or model.ref, progress, cancel, repair=repair)
         finally:
             self._cancel = None if self._cancel is cancel else self._cancel
         self._report(model, found, repaired=repair)
@@ -155,9 +155,9 @@ class FileActions:
 
     async def share(self, model: ModelEntry) -> None:
         """Ask from where the model is to be used too, and link it there."""
-        sharing = self.services.sharing
-        if sharing is None:
+        if self.services.sharing is None:
             return
+        sharing = await asyncio.to_thread(self.services.sharing)
         destinations = await asyncio.to_thread(sharing.destinations, model)
 
         async def link(chosen: Destination) -> None:
@@ -173,9 +173,9 @@ class FileActions:
 
     async def join(self, model: ModelEntry) -> None:
         """Ask whether the copies of a model may share their space."""
-        sharing = self.services.sharing
-        if sharing is None:
+        if self.services.sharing is None:
             return
+        sharing = await asyncio.to_thread(self.services.sharing)
         joining = await asyncio.to_thread(sharing.copies, model)
         if not joining.paths:
             self.say(" ".join([*joining.lines, f"{model.label} has no copies that could be joined."]))
@@ -192,9 +192,9 @@ class FileActions:
 
     async def delete(self, model: ModelEntry) -> None:
         """Ask whether a model may be deleted, and say who else loses it."""
-        sharing = self.services.sharing
-        if sharing is None:
+        if self.services.sharing is None:
             return
+        sharing = await asyncio.to_thread(self.services.sharing)
         removal = await asyncio.to_thread(sharing.removal, model)
         if not removal.paths:
             self._show(f"{model.label} is not deleted from here", removal.lines)

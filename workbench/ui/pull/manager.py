@@ -35,8 +35,9 @@ class PullManager:
         self._app = app
         self._key_for = key_for
         self._load = load
-        self.queue = pull_queue(services.pulls, services.pull_book, self._ended)
-        self._screen = PullScreen(services.pulls, self.queue, key_for, self._run, self._chosen)
+        pulls = services.pulls()
+        self.queue = pull_queue(pulls, services.pull_book(), self._ended)
+        self._screen = PullScreen(pulls, self.queue, key_for, self._run, self._chosen)
         self.jobs = JobManager(app, services, KIND, self.queue, self)
 
     @property

@@ -9,8 +9,8 @@ from textual.content import Content
 from textual.screen import Screen
 
 from workbench.core.units import figure_text
+from workbench.lab.race.book import RaceBook
 from workbench.lab.race.kept import KeptLane, KeptRace
-from workbench.lab.race.report import RaceBook
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.kit import figures as fmt
