@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from tests.library.stores import HuggingFaceCache, OllamaStore, sha256
 from workbench.core.errors import ModelFileError, UnknownModelError, WorkbenchError
-from workbench.library import catalog as catalog_module
 from workbench.library.catalog import LibraryCatalog
 from workbench.library.search import STORES
 
@@ -33,7 +32,7 @@ def never_searched(monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("this must not take a search")
 
-    monkeypatch.setattr(catalog_module, "Search", refuse)
+    monkeypatch.setattr("workbench.library.search.Search", refuse)
 
 
 # Ollama

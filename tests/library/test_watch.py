@@ -17,7 +17,7 @@ from workbench.core.models import LibraryView, ModelEntry
 from workbench.library import catalog as catalog_module
 from workbench.library import file_facts, search
 from workbench.library.catalog import LibraryCatalog
-from workbench.library.search import Report, views_of
+from workbench.library.views import Report, views_of
 
 PATIENCE = 20
 

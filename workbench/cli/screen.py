@@ -19,7 +19,7 @@ from typing_extensions import override
 from workbench.cli.composition import Workers, compose
 from workbench.cli.logfile import logged
 from workbench.cli.options import MODEL_HELP, add_settings, given_values, origins, settings, system_prompt
-from workbench.core.errors import ParameterError, UnknownModelError, WorkbenchError
+from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.logbook import LogBook, LogLevel
 from workbench.core.models import DEMO
 from workbench.core.recipe import Recipe
@@ -27,7 +27,7 @@ from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.engine.llama.aborts import abort_hooks
 from workbench.engine.llama.device_readings import DeviceReadings
 from workbench.engine.llama.runtime import shared_runtime
-from workbench.library.demo import HOW_TO_GET_A_MODEL
+from workbench.library.demo import HOW_TO_GET_A_MODEL, find_demo
 from workbench.store.config.write import ConfigFile
 from workbench.store.documents import write_document
 from workbench.store.files import make_folder, write_copy
@@ -124,12 +124,7 @@ def _has_terminal() -> bool:
 def _configured_model(workers: Workers) -> str | None:
     """The model of the config; None where there is none, or where the demo model is not installed."""
     wanted = workers.config.model
-    if wanted == DEMO:
-        try:
-            workers.catalog.resolve(DEMO)
-        except UnknownModelError:
-            return None
-    return wanted or None
+    return None if wanted == DEMO and find_demo() is None else wanted or None
 
 
 def _first_recipe(model: str | None, options: argparse.Namespace, workers: Workers) -> Recipe | None:

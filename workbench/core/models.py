@@ -224,6 +224,8 @@ class LoadRecord:
 
 DEMO = "demo"
 """The name of the demo model."""
+SCRIPTED = "scripted"
+"""The reference of the scripted engine."""
 Naming = Literal["ollama", "hf"]
 """Whose name for a model: that of Ollama's store, or that of Hugging Face, which Ollama accepts as `hf.co/…`."""
 

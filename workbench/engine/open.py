@@ -16,7 +16,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, EngineHost, ProgressCallback
 from workbench.core.engine_hosts import CHILD, PROCESS
 from workbench.core.memory import Correction
-from workbench.core.models import ModelEntry
+from workbench.core.models import SCRIPTED, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.servers import ServerAddress, is_server_ref
 from workbench.engine.llama.checkpoints import CheckpointLimits
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from workbench.engine.llama.plan import Machine
     from workbench.engine.remote.host import RemoteHost
     from workbench.lab.quality.logits import LogitHost
-
-SCRIPTED = "scripted"
-"""The reference of the scripted engine."""
 
 
 class AnyHost(EngineHost):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 from workbench.core.models import DEMO, LibraryView, ModelEntry, Place, ScanProblem
 from workbench.library.facts_process import FactsProcess
@@ -24,6 +22,7 @@ from workbench.library.lmstudio import LM_STUDIO, find_lm_studio
 from workbench.library.merge import Described, described, merged
 from workbench.library.ollama import OLLAMA, find_ollama
 from workbench.library.places import Places
+from workbench.library.views import Report
 
 RECENT = "recent"
 READERS = 4
@@ -34,9 +33,6 @@ VIEW_SECONDS = 0.25
 """The least time between two views of a running search."""
 VIEW_PAUSE = 10
 """The least time between two views, as a multiple of the time that one takes."""
-
-Report = Callable[[LibraryView], None]
-"""Receives what is known so far, in any thread."""
 
 STORES: Mapping[str, Callable[[Places], Iterator[Finding]]] = {
     OLLAMA: find_ollama,
@@ -158,44 +154,3 @@ class Search:
         paths = {os.path.normpath(place.path) for place in entry.places}
         lately = next((index for index, path in enumerate(self.recent) if path in paths), len(self.recent))
         return entry.source != DEMO, lately, entry.name.casefold(), entry.size_bytes or 0
-
-
-async def views_of(search: Callable[[Report, Event], LibraryView | None]) -> AsyncGenerator[LibraryView, None]:
-    """The views that `search` reports, and last the one that it returns. A view that is superseded early is dropped.
-
-    `search` runs in its own daemon thread. Its arguments are the function to report views to, and an event that is set
-    when nobody listens any more; it returns None where it was stopped.
-    """
-    loop, stop, news = asyncio.get_running_loop(), Event(), asyncio.Event()
-    latest: list[LibraryView] = []
-    ended: list[BaseException | None] = []
-
-    def report(view: LibraryView) -> None:
-        latest[:] = [view]
-        # Nobody listens to a closed loop.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(news.set)
-
-    def run() -> None:
-        failure: BaseException | None = None
-        try:
-            if (view := search(report, stop)) is not None:
-                latest[:] = [view]
-        except BaseException as error:  # noqa: BLE001 - raised again where the views are awaited
-            failure = error
-        ended.append(failure)
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(news.set)
-
-    Thread(target=run, name="library search", daemon=True).start()
-    try:
-        while not (ended and not latest):
-            await news.wait()
-            news.clear()
-            views, latest[:] = list(latest), []
-            for view in views:
-                yield view
-        if (failure := ended[0]) is not None:
-            raise failure
-    finally:
-        stop.set()
