@@ -28,15 +28,37 @@ HANDED_IN = ("engine", "library", "store", "telemetry")
 """The rooms whose objects the screen is given through ports."""
 
 
+FIRST_SCREEN = """
+from workbench.cli.composition import compose
+from workbench.cli.screen import services_of
+from workbench.core.logbook import LogBook
+from workbench.ui.app import WorkbenchApp
+WorkbenchApp.on_ready = WorkbenchApp.exit
+WorkbenchApp(services_of(compose(), LogBook()), "demo").run(headless=True)
+"""
+LATE_ROOMS = ("engine.formats", "engine.remote", "gguf", "lab", "library", "modelfile", "serve", "store.export")
+"""What the first screen needs next to nothing of."""
+NEEDED_OF_THEM = {
+    "engine.remote.addresses", "engine.remote.catalog", "gguf.model_files", "lab.race.book", "library.catalog",
+    "library.demo", "library.places", "library.views",
+}  # fmt: skip
+MOST_OF_THE_FIRST_SCREEN = 170
+
+
 def modules_after(code, *arguments):
     """The top-level modules that a fresh interpreter has loaded once it has run `code`."""
+    return {name.partition(".")[0] for name in all_modules_after(code, *arguments)}
+
+
+def all_modules_after(code, *arguments):
+    """The modules that a fresh interpreter has loaded once it has run `code`."""
     report = (
         "import json, sys\n"
         "try:\n"
         f"    exec({code!r})\n"
         "except SystemExit as end:\n"
         "    assert end.code in (0, None), end.code\n"
-        "sys.stderr.write('\\n' + json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
+        "sys.stderr.write('\\n' + json.dumps(sorted(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", report, *arguments], capture_output=True, text=True, check=True)
     return set(json.loads(done.stderr.splitlines()[-1]))
@@ -71,6 +93,18 @@ def test_asking_for_help_loads_nothing_heavy(argument):
     loaded = modules_after("from workbench.cli.main import main; sys.exit(main())", argument)
     assert "workbench" in loaded
     assert not loaded & HEAVY
+
+
+def test_the_first_screen_waits_for_few_modules(tmp_path, monkeypatch):
+    """What takes time to import, and is not on the first screen, is imported when it is first used."""
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    loaded = all_modules_after(FIRST_SCREEN)
+    own = {name.removeprefix("workbench.") for name in loaded if name.startswith("workbench.")}
+    late = {name for name in own if name.startswith(tuple(f"{room}." for room in LATE_ROOMS))}
+    assert {name for name in late if not any(each.startswith(f"{name}.") for each in late)} == NEEDED_OF_THEM
+    assert not own & {"core.pulls", "core.sending", "core.serving", "core.sharing", "processes"}
+    assert not {name.partition(".")[0] for name in loaded} & (HEAVY - {"textual"})
+    assert len(own) <= MOST_OF_THE_FIRST_SCREEN, sorted(own)
 
 
 def test_core_needs_the_standard_library_alone():

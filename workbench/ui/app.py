@@ -124,12 +124,11 @@ class WorkbenchApp(App[None]):
         # creator has stored the worker by which the task finds out whether it is still the latest of its kind.
         asyncio.get_running_loop().set_task_factory(None)
 
-    def on_mount(self) -> None:
-        self.call_after_refresh(collect_from_now)
-        self.call_after_refresh(self.monitor.start)
-        self.call_after_refresh(self.outside.start)
-        self.call_after_refresh(self._report_problems)
-        self.call_after_refresh(self.background.start)
+    def on_ready(self) -> None:
+        # Not at the mount: until that is over, Textual draws nothing, and refreshes without.
+        starts = (collect_from_now, self.chat.begin, self.monitor.start, self.outside.start, self._report_problems)
+        for start in (*starts, self.background.start):
+            self.call_after_refresh(start)
 
     def on_unmount(self) -> None:
         self.monitor.stop()

@@ -123,9 +123,9 @@ class ChatScreen(Screen[None]):
         model, session, _ = self._first
         hint = "" if model else self._services.no_model_hint
         self.view.welcome(hint, without_model=not model and not session)
-        self.call_after_refresh(self._begin)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Load the model, and continue or offer a session; once the screen is drawn."""
         model, session, recipe = self._first
         self.view.look()
         if model:
