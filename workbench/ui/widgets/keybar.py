@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Protocol, runtime_checkable
 
-from textual.binding import Binding
+from textual.binding import ActiveBinding, Binding
 from textual.content import Content, Span
 from textual.events import Click
 from textual.screen import Screen
@@ -36,17 +37,23 @@ class KeyBar(Lines):
     def __init__(self) -> None:
         super().__init__(widget_id="keybar")
         self._places: list[tuple[int, int, str]] = []
+        self._is_stale = False
 
     def on_mount(self) -> None:
-        self.screen.bindings_updated_signal.subscribe(self, self._show)
-        self._show(self.screen)
+        self.screen.bindings_updated_signal.subscribe(self, self._changed)
 
     def on_resize(self) -> None:
-        self._show(self.screen)
+        self._show()
 
-    def _listed(self) -> list[Binding]:
+    def _changed(self, _: Screen) -> None:
+        # A change of the focus publishes several, and finding the bindings takes longer than drawing them.
+        if not self._is_stale:
+            self._is_stale = True
+            self.call_later(self._show)
+
+    def _listed(self, bindings: Iterable[ActiveBinding]) -> list[Binding]:
         seen: dict[str, Binding] = {}
-        for active in self.screen.active_bindings.values():
+        for active in bindings:
             binding = active.binding
             if not (binding.show and active.enabled) or binding.id in TABS:
                 continue
@@ -57,14 +64,16 @@ class KeyBar(Lines):
             seen.setdefault(binding.action, binding)
         return list(seen.values())
 
-    def _show(self, _: Screen) -> None:
+    def _show(self) -> None:
+        self._is_stale = False
         if not self.is_attached or not self.size.width:
             return
         text, spans = "", []
         self._places = []
-        tabs = self._tabs()
+        bindings = self.screen.active_bindings.values()
+        tabs = self._tabs(bindings)
         room = self.size.width - sum(len(key) + len(name) for _, key, name, _ in tabs)
-        keys = [(binding, *self._words(binding), False) for binding in self._fitting(room)]
+        keys = [(binding, *self._words(binding), False) for binding in self._fitting(self._listed(bindings), room)]
         gap = " " * max(0, room - sum(len(key) + len(name) for _, key, name, _ in keys))
         for index, (binding, key, name, here) in enumerate([*keys, *tabs]):
             text += gap if index == len(keys) else ""
@@ -74,9 +83,9 @@ class KeyBar(Lines):
             text += key + name
         self.set_lines([Content(text, spans)])
 
-    def _tabs(self) -> list[tuple[Binding, str, str, bool]]:
+    def _tabs(self, bindings: Iterable[ActiveBinding]) -> list[tuple[Binding, str, str, bool]]:
         """The tabs: each with its key, its name, and whether it is the screen that is shown."""
-        active = {each.binding.id: each.binding for each in self.screen.active_bindings.values()}
+        active = {each.binding.id: each.binding for each in bindings}
         width = self.size.width
         tabs = []
         for binding in (active[name] for name in TABS if name in active):
@@ -92,9 +101,8 @@ class KeyBar(Lines):
         key = self.app.get_key_display(binding).replace("Ctrl+", "^").replace("Shift+", "⇧")
         return f" {key} ", f"{binding.description} "
 
-    def _fitting(self, room: int) -> list[Binding]:
+    def _fitting(self, bindings: Sequence[Binding], room: int) -> list[Binding]:
         """The bindings that fit, in order; when room is short, `ALWAYS` come first."""
-        bindings = self._listed()
         chosen = []
         for binding in sorted(bindings, key=lambda each: each.id not in ALWAYS):
             width = sum(map(len, self._words(binding)))
