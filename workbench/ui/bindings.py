@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from workbench.ui.chat.screen import ChatScreen
-from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
+from workbench.ui.keys import KeyGroup, key, keymap_problems, keys_of, spoken
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.transcript.transcript import Earlier
 from workbench.ui.transcript.turns import TurnLines
@@ -19,33 +19,31 @@ if TYPE_CHECKING:
 
 # fmt: off
 APP_BINDINGS: list[BindingType] = [
-    Binding("ctrl+p", "command_palette", "Palette", id="app.palette", tooltip="Find any action by its name."),
-    Binding("f2", "chat", "Chat", id="app.chat", tooltip="Go to the chat, and to its prompt."),
-    Binding("f3", "experiment('race')", "Race", id="app.race",
-            tooltip="Put one prompt to several models, side by side."),
-    Binding("f4", "library", "Models", id="app.models",
-            tooltip="Show every model on this machine, and the memory that it needs."),
-    Binding("f5", "experiment('bench')", "Bench", id="app.bench",
-            tooltip="Measure how fast models are; pressed again, choose among everything that was measured."),
-    Binding("f11", "experiment('evals')", "Evals", id="app.evals", show=False,
-            tooltip="Ask models your own prompts, check the answers, and vote blindly; "
-            "pressed again, measure quality over a text."),
-    Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
-    Binding("ctrl+s", "jobs", "Quantizations", id="app.jobs", show=False,
-            tooltip="Show the quantizations in progress, stop them, and load those that are ready."),
-    Binding("f10", "meters", "What is wrong", id="app.meters", show=False,
-            tooltip="Show what is wrong with the machine and what to do, and all its meters."),
-    Binding("f6", "settings", "Settings", id="app.settings", show=False,
-            tooltip="Change the settings: system prompt, sampling, memory."),
-    Binding("f7", "nothing('export')", "Export", id="app.export", show=False,
-            tooltip="Write what the screen shows to a file."),
-    Binding("f8", "themes", "Theme", id="app.themes", show=False, tooltip="Choose another theme."),
-    Binding("f9", "nothing('run')", "Run", id="app.run", show=False,
-            tooltip="Run what the screen is for, or load the model again."),
-    Binding("f12", "log", "Log", id="app.log", show=False, tooltip="Show or hide the log of the workers."),
-    Binding("ctrl+c", "interrupt", "Stop, copy or quit", id="app.interrupt", show=False, priority=True,
-            tooltip="Copy the selection, else stop what runs. Pressed twice, quit."),
-    Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True, tooltip="End the program."),
+    key("app.palette", "ctrl+p", "Palette", "Find any action by its name.", action="command_palette"),
+    key("app.chat", "f2", "Chat", "Go to the chat, and to its prompt."),
+    key("app.race", "f3", "Race", "Put one prompt to several models, side by side.", action="experiment('race')"),
+    key("app.models", "f4", "Models",
+        "Show every model on this machine, and the memory that it needs.", action="library"),
+    key("app.bench", "f5", "Bench",
+        "Measure how fast models are; pressed again, choose among everything that was measured.",
+        action="experiment('bench')"),
+    key("app.evals", "f11", "Evals",
+        "Ask models your own prompts, check the answers, and vote blindly; pressed again, measure quality over a text.",
+        action="experiment('evals')", show=False),
+    key("app.help", "f1", "Help", "Explain the screen and list the keys in force."),
+    key("app.jobs", "ctrl+s", "Quantizations",
+        "Show the quantizations in progress, stop them, and load those that are ready.", show=False),
+    key("app.meters", "f10", "What is wrong",
+        "Show what is wrong with the machine and what to do, and all its meters.", show=False),
+    key("app.settings", "f6", "Settings", "Change the settings: system prompt, sampling, memory.", show=False),
+    key("app.export", "f7", "Export", "Write what the screen shows to a file.", action="nothing('export')", show=False),
+    key("app.themes", "f8", "Theme", "Choose another theme.", show=False),
+    key("app.run", "f9", "Run",
+        "Run what the screen is for, or load the model again.", action="nothing('run')", show=False),
+    key("app.log", "f12", "Log", "Show or hide the log of the workers.", show=False),
+    key("app.interrupt", "ctrl+c", "Stop, copy or quit",
+        "Copy the selection, else stop what runs. Pressed twice, quit.", show=False, priority=True),
+    key("app.quit", "ctrl+q", "Quit", "End the program.", priority=True),
 ]
 # fmt: on
 """The bindings that work on every screen."""

@@ -15,6 +15,14 @@ from workbench.core.errors import did_you_mean
 from workbench.ui.kit.sanitize import clean
 
 
+def key(
+    name: str, keys: str, label: str, tooltip: str, *, action: str = "", show: bool = True, priority: bool = False
+) -> Binding:
+    """A binding with the id `name`, such as `models.load`; its action is the part after the dot, or `action`."""
+    action = action or name.partition(".")[2]
+    return Binding(keys, action, label, id=name, tooltip=tooltip, show=show, priority=priority)
+
+
 @dataclass(frozen=True, slots=True)
 class KeyGroup:
     """The bindings of one part of the screen."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Click, DescendantFocus
@@ -19,6 +19,7 @@ from textual.widgets import Input, Label
 from workbench.core.models import ModelEntry
 from workbench.lab.bench.record import Kind
 from workbench.ui.bench.fields import FIELDS, KIND_NAMES, KINDS, BenchField, note_of, problem_of, takes_list
+from workbench.ui.keys import key
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.text import short_label, styled
 from workbench.ui.widgets.input_line import InputLine
@@ -81,12 +82,9 @@ class KindBar(BenchLines):
 class BenchModelRows(Rows):
     """The models that are measured."""
 
-    # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x,delete,backspace", "remove", "Remove", id="bench.remove",
-                tooltip="Remove the selected model from the list."),
+        key("bench.remove", "x,delete,backspace", "Remove", "Remove the selected model from the list."),
     ]
-    # fmt: on
 
     @dataclass
     class Removed(Message):

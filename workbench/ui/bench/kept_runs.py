@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.getters import query_one
 from textual.widgets import Label
 
@@ -15,6 +15,7 @@ from workbench.lab.bench.record import BenchRecord
 from workbench.lab.run_book import RunBook
 from workbench.ui.bench.summary import kept_row
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.widgets.rows import Rows, without_keys
 
@@ -30,12 +31,9 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
     """Lists runs; returns the one that was opened, or the two to compare."""
 
     CSS_PATH = "screen.tcss"
-    # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "Mark", id="bench_runs.mark",
-                tooltip="Mark the selected run, to compare the next one with it."),
+        key("bench_runs.mark", "space", "Mark", "Mark the selected run, to compare the next one with it."),
     ]
-    # fmt: on
 
     list = query_one("#bench-runs", RunRows)
     state = query_one("#bench-runs-state", Label)

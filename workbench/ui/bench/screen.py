@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.getters import query_one
@@ -28,6 +28,7 @@ from workbench.ui.bench.runner import BenchRunner
 from workbench.ui.bench.summary import job_text, plan_lines, progress_line
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.services import Services
@@ -54,16 +55,16 @@ class BenchScreen(ExperimentScreen):
         shared_key("bench.stop", "Stop and keep the results so far; when nothing runs, go back to the fields."),
         shared_key("bench.settings", "Choose the kind of run: tests, A against B, sequences, latency, a server."),
         shared_key("bench.add", "Add another model."),
-        Binding("ctrl+t", "more", "Ten more", id="bench.more", tooltip="Add ten pairs to the comparison."),
-        Binding("ctrl+l", "app.experiment('tune')", "Tune", id="bench.tune",
-                tooltip="Find the fastest settings of a model that fit, and its speed by context depth."),
-        Binding("tab", "turn", "Results", id="bench.turn", tooltip="Go from the fields to the results and back."),
+        key("bench.more", "ctrl+t", "Ten more", "Add ten pairs to the comparison."),
+        key("bench.tune", "ctrl+l", "Tune",
+            "Find the fastest settings of a model that fit, and its speed by context depth.",
+            action="app.experiment('tune')"),
+        key("bench.turn", "tab", "Results", "Go from the fields to the results and back."),
         shared_key("bench.runs", "Open an earlier measurement, or compare two."),
         shared_key("bench.export", "Write the results as Markdown or JSON lines."),
-        Binding("ctrl+y", "copy", "Copy command", id="bench.copy",
-                tooltip="Copy the command that reproduces this measurement."),
-        Binding("down", "step(1)", "Next field", id="bench.down", show=False, tooltip="Go to the next field."),
-        Binding("up", "step(-1)", "Previous field", id="bench.up", show=False, tooltip="Go to the previous field."),
+        key("bench.copy", "ctrl+y", "Copy command", "Copy the command that reproduces this measurement."),
+        key("bench.down", "down", "Next field", "Go to the next field.", action="step(1)", show=False),
+        key("bench.up", "up", "Previous field", "Go to the previous field.", action="step(-1)", show=False),
     ]
     # fmt: on
 

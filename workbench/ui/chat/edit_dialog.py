@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.getters import query_one
 from textual.widgets import TextArea
 
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.keys import key
 
 
 class EditArea(TextArea):
     """The text, with the keys of the prompt."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "take", "Done", id="edit.done", priority=True, tooltip="Take the edited text."),
-        Binding("shift+enter,alt+enter,ctrl+j", "newline", "New line", id="edit.newline", priority=True, show=False,
-                tooltip="Begin a new line in the text."),
+        key("edit.done", "enter", "Done", "Take the edited text.", action="take", priority=True),
+        key("edit.newline", "shift+enter,alt+enter,ctrl+j", "New line",
+            "Begin a new line in the text.", show=False, priority=True),
     ]  # fmt: skip
 
     def action_take(self) -> None:

@@ -27,6 +27,7 @@ from workbench.ui.chat.session_actions import SessionActions
 from workbench.ui.chat.settings_actions import SettingsActions
 from workbench.ui.chat.view import ChatView
 from workbench.ui.chat.welcome import ResumeOffer
+from workbench.ui.keys import key
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.services import Services
 from workbench.ui.transcript.notice import Notice
@@ -70,23 +71,23 @@ class ChatScreen(Screen[None]):
     AUTO_FOCUS = "#prompt"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop what runs; the text so far stays."),
-        Binding("ctrl+o", "models", "Model", id="chat.models", tooltip="Choose another model for this conversation."),
-        Binding("ctrl+l", "cycle", "Quant", id="chat.cycle",
-                tooltip="Swap to the next quantization of this model; the conversation continues with it."),
-        Binding("f6", "app.settings", "Settings", id="chat.settings", tooltip="Change system prompt and parameters."),
-        Binding("f7", "export", "Export", id="chat.export", tooltip="Write the conversation to a Modelfile or a text."),
-        Binding("shift+tab,ctrl+up", "messages", "Messages", id="chat.messages",
-                tooltip="Enter the last message, whose keys then work; Esc goes back to the prompt."),
-        Binding("f9", "reload", "Reload", id="chat.reload", tooltip="Load the model again with the current settings."),
-        Binding("ctrl+n", "new", "New chat", id="chat.new", tooltip="Begin a new conversation; this one is stored."),
-        Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold the thoughts of models."),
-        Binding("ctrl+b", "answer_now", "Answer now", id="chat.answer_now", show=False,
-                tooltip="End the thoughts of the answer that is being written."),
-        Binding("alt+s", "serve", "Serve", id="chat.serve", show=False, priority=True,
-                tooltip="Serve the open model to other programs, then show who asks, and stop it."),
-        Binding("ctrl+r", "resume", "Sessions", id="chat.resume", show=False,
-                tooltip="Resume the interrupted session that is offered, else show all stored sessions."),
+        key("chat.stop", "escape", "Stop", "Stop what runs; the text so far stays."),
+        key("chat.models", "ctrl+o", "Model", "Choose another model for this conversation."),
+        key("chat.cycle", "ctrl+l", "Quant",
+            "Swap to the next quantization of this model; the conversation continues with it."),
+        key("chat.settings", "f6", "Settings", "Change system prompt and parameters.", action="app.settings"),
+        key("chat.export", "f7", "Export", "Write the conversation to a Modelfile or a text."),
+        key("chat.messages", "shift+tab,ctrl+up", "Messages",
+            "Enter the last message, whose keys then work; Esc goes back to the prompt."),
+        key("chat.reload", "f9", "Reload", "Load the model again with the current settings."),
+        key("chat.new", "ctrl+n", "New chat", "Begin a new conversation; this one is stored."),
+        key("chat.thoughts", "ctrl+t", "Thinking", "Show or fold the thoughts of models."),
+        key("chat.answer_now", "ctrl+b", "Answer now",
+            "End the thoughts of the answer that is being written.", show=False),
+        key("chat.serve", "alt+s", "Serve",
+            "Serve the open model to other programs, then show who asks, and stop it.", show=False, priority=True),
+        key("chat.resume", "ctrl+r", "Sessions",
+            "Resume the interrupted session that is offered, else show all stored sessions.", show=False),
     ]
     # fmt: on
 

@@ -7,13 +7,14 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
 
 from workbench.core.serving import ServedRequest, Serving
 from workbench.core.units import duration_text
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.keys import key
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
@@ -45,7 +46,7 @@ class ServingDialog(Dialog[bool]):
     CSS_PATH = "serving_dialog.tcss"
     AUTO_FOCUS = "#requests"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "stop", "Stop", id="serving.stop", tooltip="End the service of the model to other programs."),
+        key("serving.stop", "x", "Stop", "End the service of the model to other programs."),
     ]
 
     rows = query_one("#requests", Rows)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
 from textual.message import Message
@@ -28,6 +28,7 @@ from workbench.ui.decision.measuring import Measuring
 from workbench.ui.decision.widgets import DecisionLines, DecisionPlot
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
 from workbench.ui.services import Services
@@ -46,15 +47,14 @@ class DecisionScreen(ExperimentScreen):
     STOP = "decision.stop"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f9", "measure", "Run", id="decision.measure", tooltip="Measure what the answer lacks."),
+        key("decision.measure", "f9", "Run", "Measure what the answer lacks."),
         shared_key("decision.stop", "Stop a measurement, and keep what is done; else go to the list."),
-        Binding("f6", "settings", "Settings", id="decision.prefer",
-                tooltip="Change what is the best of what meets the constraints: quality, speed or size."),
+        key("decision.prefer", "f6", "Settings",
+            "Change what is the best of what meets the constraints: quality, speed or size.", action="settings"),
         shared_key("decision.limits", "Go to the constraints."),
         shared_key("decision.model", "Decide about another model."),
         shared_key("decision.runs", "Open an earlier decision."),
-        Binding("ctrl+b", "beside", "Beside", id="decision.beside", show=False,
-                tooltip="Lay an earlier decision beside the one that is shown."),
+        key("decision.beside", "ctrl+b", "Beside", "Lay an earlier decision beside the one that is shown.", show=False),
         shared_key("decision.export", "Write the decision as Markdown, JSON or CSV, or the choice as a Modelfile."),
     ]
     # fmt: on

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.worker import Worker
 
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import plain
 from workbench.ui.widgets.worker_errors import report_worker_error
@@ -20,7 +21,7 @@ class Dialog(ModalScreen[Result]):
     """A box over the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="dialog.close", tooltip="Close the dialog."),
+        key("dialog.close", "escape", "Close", "Close the dialog."),
     ]
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:

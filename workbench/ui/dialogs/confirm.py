@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Label
 
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean
 
 
@@ -17,7 +18,7 @@ class ConfirmDialog(Dialog[bool | None]):
 
     CSS_PATH = "confirm.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,y", "agree", "Yes", id="confirm.yes", tooltip="Agree."),
+        key("confirm.yes", "enter,y", "Yes", "Agree.", action="agree"),
     ]
 
     def __init__(self, title: str, text: str, yes: str) -> None:

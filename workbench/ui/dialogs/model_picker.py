@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.events import Click
 from textual.getters import query_one
@@ -21,6 +21,7 @@ from workbench.core.models import LibraryView, ModelEntry, variants_of
 from workbench.core.servers import server_url
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.dialogs.typed_models import completed, models_at, typed_address, typed_path
+from workbench.ui.keys import key
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.model_search import ModelSearch
 from workbench.ui.kit.sanitize import clean_line
@@ -89,19 +90,11 @@ class ModelPicker(Dialog[ModelEntry | None]):
 
     CSS_PATH = "model_picker.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "move(1)", "Down", id="picker.down", show=False, tooltip="Go to the next model."),
-        Binding("up", "move(-1)", "Up", id="picker.up", show=False, tooltip="Go to the previous model."),
-        Binding("pagedown", "move(10)", "Page down", id="picker.page_down", show=False, tooltip="Go ten models down."),
-        Binding(
-            "tab",
-            "complete",
-            "Complete",
-            id="picker.complete",
-            priority=True,
-            show=False,
-            tooltip="Complete a typed path.",
-        ),
-        Binding("pageup", "move(-10)", "Page up", id="picker.page_up", show=False, tooltip="Go ten models up."),
+        key("picker.down", "down", "Down", "Go to the next model.", action="move(1)", show=False),
+        key("picker.up", "up", "Up", "Go to the previous model.", action="move(-1)", show=False),
+        key("picker.page_down", "pagedown", "Page down", "Go ten models down.", action="move(10)", show=False),
+        key("picker.complete", "tab", "Complete", "Complete a typed path.", show=False, priority=True),
+        key("picker.page_up", "pageup", "Page up", "Go ten models up.", action="move(-10)", show=False),
     ]
 
     search = query_one("#picker-search", InputLine)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.events import DescendantFocus
 from textual.getters import query_one
@@ -18,6 +18,7 @@ from textual.widgets import Input, Label
 
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import PARAMETERS, Parameter, Value, check_value, parse_value
+from workbench.ui.keys import key
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.widgets.input_line import InputLine
@@ -26,13 +27,10 @@ SEPARATOR = "|"
 """Separates several texts in one field."""
 SERVER = "not sent: the server decides"
 """The note on a value that nobody has set, for the model of a server."""
-# fmt: off
 FIELD_BINDINGS: list[BindingType] = [
-    Binding("down", "app.focus_next", "Next", id="settings.next", show=False, tooltip="Go to the next field."),
-    Binding("up", "app.focus_previous", "Back", id="settings.previous", show=False,
-            tooltip="Go to the field above."),
+    key("settings.next", "down", "Next", "Go to the next field.", action="app.focus_next", show=False),
+    key("settings.previous", "up", "Back", "Go to the field above.", action="app.focus_previous", show=False),
 ]
-# fmt: on
 """Keys of a field. The box around the fields, which scrolls, would take them before its dialog."""
 _MEANINGS: dict[tuple[str, Value | None], str] = {
     ("top_k", 0): "keeps all",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, cast, get_args
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.getters import query_one
 from textual.widgets import Input, Label, TextArea
@@ -21,6 +21,7 @@ from workbench.core.parameter import Parameter
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.dialogs.parameter_field import FIELD_BINDINGS, SERVER, ParameterField, shown
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean
 
 Then = Literal["", "save", "keep", "forget", "reload"]
@@ -85,16 +86,15 @@ class SettingsDialog(Dialog[Settings | None]):
     CSS_PATH = "settings.tcss"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,f6", "close", "Done", id="settings.close", tooltip="Close the settings and apply them."),
-        Binding("f9", "close('reload')", "Reload now", id="settings.reload",
-                tooltip="Apply the settings and reload the model."),
-        Binding("f7", "close('save')", "Save as defaults", id="settings.save",
-                tooltip="Save the settings as defaults."),
-        Binding("ctrl+t", "close('keep')", "Keep for model", id="settings.keep",
-                tooltip="Keep what was set in this chat for the model, whenever it is loaded."),
-        Binding("ctrl+l", "close('forget')", "Forget", id="settings.forget",
-                tooltip="Remove everything that is kept for the model."),
-        Binding("ctrl+r", "default", "Default", id="settings.default", tooltip="Reset this field to its default."),
+        key("settings.close", "escape,f6", "Done", "Close the settings and apply them."),
+        key("settings.reload", "f9", "Reload now",
+            "Apply the settings and reload the model.", action="close('reload')"),
+        key("settings.save", "f7", "Save as defaults", "Save the settings as defaults.", action="close('save')"),
+        key("settings.keep", "ctrl+t", "Keep for model",
+            "Keep what was set in this chat for the model, whenever it is loaded.", action="close('keep')"),
+        key("settings.forget", "ctrl+l", "Forget",
+            "Remove everything that is kept for the model.", action="close('forget')"),
+        key("settings.default", "ctrl+r", "Default", "Reset this field to its default."),
         *FIELD_BINDINGS,
     ]
     # fmt: on

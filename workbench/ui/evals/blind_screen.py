@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.getters import query_one
@@ -28,6 +28,7 @@ from workbench.ui.dialogs.export import export_document
 from workbench.ui.evals.lines import wrapped_text
 from workbench.ui.evals.widgets import EvalLines
 from workbench.ui.experiment.screen import shared_key
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.kit.text import paragraph, styled
 from workbench.ui.services import Services
@@ -51,17 +52,14 @@ class BlindScreen(Screen[None]):
     """Generates the answers, shows one trial after the other, and says at the end what the votes show."""
 
     CSS_PATH = "screen.tcss"
-    # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "vote('first')", "First", id="blind.first", tooltip="Vote for the first answer."),
-        Binding("2", "vote('second')", "Second", id="blind.second", tooltip="Vote for the second answer."),
-        Binding("0", "vote('neither')", "Neither", id="blind.neither",
-                tooltip="In a preference: neither answer is better."),
-        Binding("space", "reveal", "Show all", id="blind.reveal", tooltip="Show the answers to their ends."),
+        key("blind.first", "1", "First", "Vote for the first answer.", action="vote('first')"),
+        key("blind.second", "2", "Second", "Vote for the second answer.", action="vote('second')"),
+        key("blind.neither", "0", "Neither", "In a preference: neither answer is better.", action="vote('neither')"),
+        key("blind.reveal", "space", "Show all", "Show the answers to their ends."),
         shared_key("blind.export", "At the end: write the test with its names as Markdown, JSON or CSV.", show=False),
         shared_key("blind.stop", "End the test and show the names; pressed again, go back."),
     ]
-    # fmt: on
 
     head = query_one("#blind-head", EvalLines)
     columns = query_one("#blind-columns", Horizontal)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.getters import query_one
@@ -29,6 +29,7 @@ from workbench.ui.evals.lines import case_line, detail_lines, pack_lines, score_
 from workbench.ui.evals.packs import EvalPacks
 from workbench.ui.evals.widgets import SAMPLES, EvalLines, sample_setting
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import paragraph, styled
 from workbench.ui.services import Services
@@ -55,22 +56,18 @@ class EvalScreen(ExperimentScreen):
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#eval-cases"
     WORK, STOP = "An evaluation", "eval.stop"
-    # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         shared_key("eval.start", "Ask the models, and check the answers."),
         shared_key("eval.stop", "Stop, and keep the answers so far."),
-        Binding("ctrl+l", "pack", "Pack", id="eval.pack", tooltip="Choose a pack of prompts and checks."),
+        key("eval.pack", "ctrl+l", "Pack", "Choose a pack of prompts and checks."),
         shared_key("eval.add", "Add another model."),
         shared_key("eval.remove", "Remove the model added last.", show=False),
         shared_key("eval.settings", "Choose how many answers each case gets: one greedy one, or several sampled ones."),
-        Binding("ctrl+n", "make", "From chat", id="eval.make",
-                tooltip="Make a pack of the questions of this chat, in a file to be edited."),
-        Binding("ctrl+b", "blind", "Blind test", id="eval.blind",
-                tooltip="Vote on the answers of two models without their names."),
+        key("eval.make", "ctrl+n", "From chat", "Make a pack of the questions of this chat, in a file to be edited."),
+        key("eval.blind", "ctrl+b", "Blind test", "Vote on the answers of two models without their names."),
         shared_key("eval.runs", "Open an earlier evaluation."),
         shared_key("eval.export", "Write the result as Markdown, JSON or CSV."),
     ]
-    # fmt: on
 
     head = query_one("#eval-head", EvalLines)
     scores = query_one("#eval-scores", EvalLines)

@@ -16,6 +16,7 @@ from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.dialogs.text_viewer import TextDialog
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.services import Services
 from workbench.ui.widgets.repainter import Repainter
@@ -37,9 +38,8 @@ RecordT = TypeVar("RecordT")
 
 def shared_key(name: str, tooltip: str, *, show: bool = True) -> Binding:
     """The binding of a shared action; `name` is its id, such as `bench.start`."""
-    action = name.partition(".")[2]
-    keys, label = _KEYS[action]
-    return Binding(keys, action, label, id=name, tooltip=tooltip, show=show)
+    keys, label = _KEYS[name.partition(".")[2]]
+    return key(name, keys, label, tooltip, show=show)
 
 
 class ExperimentScreen(Screen[None]):

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
 from textual.screen import Screen
@@ -22,6 +22,7 @@ from workbench.core.models import ModelEntry
 from workbench.lab.quality.figures import Figures
 from workbench.lab.quality.lens import LEVELS, Alternative, Lens
 from workbench.lab.quality.passes import PassProgress
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import beside, cut, cut_line, padded, styled
 from workbench.ui.lens.text import FIRST_FLIP, LEVEL_STYLES, LensText
@@ -87,23 +88,19 @@ class LensScreen(Screen[LensChoice | None]):
     AUTO_FOCUS = "#lens-text"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back", id="lens.back", tooltip="Stop, and go back to the conversation."),
-        Binding("n", "next(1)", "Next", id="lens.next",
-                tooltip="Go to the next token whose divergence is above the threshold."),
-        Binding("p,N", "next(-1)", "Previous", id="lens.previous",
-                tooltip="Go to the token before whose divergence is above the threshold."),
-        Binding("t", "threshold", "Threshold", id="lens.threshold", tooltip="Take the next threshold of divergence."),
-        Binding("m", "flip", "First flip", id="lens.flip",
-                tooltip="Go to the first token at which the two have another most likely token."),
-        Binding("w", "worst", "Worst", id="lens.worst",
-                tooltip="Go to the place with the largest divergence, then to the next largest."),
-        Binding("up,k", "choose(-1)", "Up", id="lens.up", show=False,
-                tooltip="Choose the alternative above."),
-        Binding("down,j", "choose(1)", "Down", id="lens.down", show=False,
-                tooltip="Choose the alternative below."),
-        Binding("tab", "side", "Other list", id="lens.side", tooltip="Choose from the other model's alternatives."),
-        Binding("enter", "branch", "Continue with it", id="lens.branch",
-                tooltip="Continue the conversation from the chosen alternative, in a branch."),
+        key("lens.back", "escape", "Back", "Stop, and go back to the conversation."),
+        key("lens.next", "n", "Next",
+            "Go to the next token whose divergence is above the threshold.", action="next(1)"),
+        key("lens.previous", "p,N", "Previous",
+            "Go to the token before whose divergence is above the threshold.", action="next(-1)"),
+        key("lens.threshold", "t", "Threshold", "Take the next threshold of divergence."),
+        key("lens.flip", "m", "First flip", "Go to the first token at which the two have another most likely token."),
+        key("lens.worst", "w", "Worst", "Go to the place with the largest divergence, then to the next largest."),
+        key("lens.up", "up,k", "Up", "Choose the alternative above.", action="choose(-1)", show=False),
+        key("lens.down", "down,j", "Down", "Choose the alternative below.", action="choose(1)", show=False),
+        key("lens.side", "tab", "Other list", "Choose from the other model's alternatives."),
+        key("lens.branch", "enter", "Continue with it",
+            "Continue the conversation from the chosen alternative, in a branch."),
     ]
     # fmt: on
 

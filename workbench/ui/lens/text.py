@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content, Span
 from textual.events import Click
 from textual.message import Message
 
 from workbench.lab.quality.lens import Lens
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import MEASURE
 from workbench.ui.widgets.rows import Rows, without_keys
@@ -52,12 +53,10 @@ class LensText(Rows, inherit_bindings=False):
     """Shows the tokens of a lens."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"lens--1", "lens--2", "lens--3", "lens--4", "lens--flip", "lens--here"}
-    # fmt: off
     OWN_BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "step(-1)", "Token", id="lens.before", show=False, tooltip="Go to the token before."),
-        Binding("right,l", "step(1)", "Token", id="lens.after", show=False, tooltip="Go to the next token."),
+        key("lens.before", "left,h", "Token", "Go to the token before.", action="step(-1)", show=False),
+        key("lens.after", "right,l", "Token", "Go to the next token.", action="step(1)", show=False),
     ]
-    # fmt: on
     BINDINGS: ClassVar[list[BindingType]] = [
         *OWN_BINDINGS,
         *without_keys(Rows.BINDINGS, {"enter", "up", "down", "k", "j", "home", "g", "end", "G"}),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
 from textual.screen import Screen
@@ -15,6 +15,7 @@ from textual.widgets import Input, Label
 from textual.worker import Worker
 
 from workbench.core.errors import WorkbenchError
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut_line, paragraph, styled
 from workbench.ui.model_files.pages import Page, TablePage, TextPage
@@ -59,18 +60,16 @@ class PagesScreen(Screen[None]):
     AUTO_FOCUS = "#pages-rows"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back", id="pages.back",
-                tooltip="End the search, or go back to the previous screen."),
-        Binding("tab,right,l", "next(1)", "Next page", id="pages.next", tooltip="Go to the next page."),
-        Binding("left,shift+tab,h", "next(-1)", "Previous page", id="pages.previous", show=False,
-                tooltip="Go to the previous page."),
-        Binding("slash", "search", "Search", id="pages.search", tooltip="Show only the rows that have some words."),
-        Binding("s", "sort", "Sort", id="pages.sort",
-                tooltip="Sort by the next column; after the last one, in the order of the file."),
-        Binding("S", "sort(True)", "Reverse", id="pages.turn", show=False, tooltip="Reverse the order of the rows."),
-        Binding("y", "copy", "Copy", id="pages.copy", tooltip="Copy the selected row, or the text of the page."),
-        *(Binding(str(number), f"open({number - 1})", f"Page {number}", id=f"pages.page_{number}", show=False,
-                  tooltip=f"Go to page {number}.") for number in range(1, SECTIONS + 1)),
+        key("pages.back", "escape", "Back", "End the search, or go back to the previous screen."),
+        key("pages.next", "tab,right,l", "Next page", "Go to the next page.", action="next(1)"),
+        key("pages.previous", "left,shift+tab,h", "Previous page",
+            "Go to the previous page.", action="next(-1)", show=False),
+        key("pages.search", "slash", "Search", "Show only the rows that have some words."),
+        key("pages.sort", "s", "Sort", "Sort by the next column; after the last one, in the order of the file."),
+        key("pages.turn", "S", "Reverse", "Reverse the order of the rows.", action="sort(True)", show=False),
+        key("pages.copy", "y", "Copy", "Copy the selected row, or the text of the page."),
+        *(key(f"pages.page_{number}", str(number), f"Page {number}",
+              f"Go to page {number}.", action=f"open({number - 1})", show=False) for number in range(1, SECTIONS + 1)),
     ]
     # fmt: on
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import Input, Label, OptionList
@@ -19,6 +19,7 @@ from workbench.core.models import ScanProblem
 from workbench.core.user_path import expanded
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.dialogs.typed_models import completed
+from workbench.ui.keys import key
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, paragraph, styled
@@ -76,8 +77,7 @@ class FolderDialog(Dialog[Path | None]):
 
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "complete", "Complete", id="folder.complete", priority=True, show=False,
-                tooltip="Complete the typed path."),
+        key("folder.complete", "tab", "Complete", "Complete the typed path.", show=False, priority=True),
     ]  # fmt: skip
 
     path = query_one("#folder-path", InputLine)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.events import Key
 from textual.message import Message
 from textual.strip import Strip
@@ -15,6 +15,7 @@ from textual.widgets import Input, TextArea
 
 from workbench.core.prompt_text import PromptText
 from workbench.ui._compat import bindings_of
+from workbench.ui.keys import key
 from workbench.ui.prompt.chips import ChipArea
 from workbench.ui.prompt.completion import Candidate, common_start
 from workbench.ui.prompt.pastes import Pastes
@@ -31,27 +32,28 @@ class Prompt(ChipArea, inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *without_keys(TextArea.BINDINGS, _NOT_INHERITED),
-        Binding("enter", "send", "Send", id="prompt.send", priority=True, tooltip="Send the text to the model."),
-        Binding("shift+enter,alt+enter,ctrl+j", "newline", "New line", id="prompt.newline", priority=True, show=False,
-                tooltip="Begin a new line in the text."),
-        Binding("tab", "complete", "Complete", id="prompt.complete", priority=True, show=False,
-                tooltip="Complete a command."),
-        Binding("ctrl+g", "edit", "Editor", id="prompt.edit", show=False,
-                tooltip="Edit the text in the editor that $VISUAL or $EDITOR names."),
-        Binding("pageup", "scroll('page_up')", "Page up", id="prompt.page_up", show=False,
-                tooltip="Scroll the conversation one page up."),
-        Binding("pagedown", "scroll('page_down')", "Page down", id="prompt.page_down", show=False,
-                tooltip="Scroll the conversation one page down."),
-        Binding("home", "line_or_scroll('start')", "Start", id="prompt.home", show=False,
-                tooltip="Go to the start of the line; in an empty prompt, scroll to the beginning."),
-        Binding("end", "line_or_scroll('end')", "End", id="prompt.end", show=False,
-                tooltip="Go to the end of the line; in an empty prompt, scroll to the end."),
-        Binding("ctrl+home", "scroll('home')", "Beginning", id="prompt.top", show=False,
-                tooltip="Scroll to the beginning of the conversation."),
-        Binding("ctrl+end", "scroll('end')", "Latest", id="prompt.latest", show=False,
-                tooltip="Scroll to the end of the conversation."),
-        Binding("ctrl+f", "open_paste", "Unfold", id="prompt.open_paste", show=False,
-                tooltip="Unfold the paste at the cursor; Ctrl+Z folds it again."),
+        key("prompt.send", "enter", "Send", "Send the text to the model.", priority=True),
+        key("prompt.newline", "shift+enter,alt+enter,ctrl+j", "New line",
+            "Begin a new line in the text.", show=False, priority=True),
+        key("prompt.complete", "tab", "Complete", "Complete a command.", show=False, priority=True),
+        key("prompt.edit", "ctrl+g", "Editor",
+            "Edit the text in the editor that $VISUAL or $EDITOR names.", show=False),
+        key("prompt.page_up", "pageup", "Page up",
+            "Scroll the conversation one page up.", action="scroll('page_up')", show=False),
+        key("prompt.page_down", "pagedown", "Page down",
+            "Scroll the conversation one page down.", action="scroll('page_down')", show=False),
+        key("prompt.home", "home", "Start",
+            "Go to the start of the line; in an empty prompt, scroll to the beginning.",
+            action="line_or_scroll('start')", show=False),
+        key("prompt.end", "end", "End",
+            "Go to the end of the line; in an empty prompt, scroll to the end.",
+            action="line_or_scroll('end')", show=False),
+        key("prompt.top", "ctrl+home", "Beginning",
+            "Scroll to the beginning of the conversation.", action="scroll('home')", show=False),
+        key("prompt.latest", "ctrl+end", "Latest",
+            "Scroll to the end of the conversation.", action="scroll('end')", show=False),
+        key("prompt.open_paste", "ctrl+f", "Unfold",
+            "Unfold the paste at the cursor; Ctrl+Z folds it again.", show=False),
     ]  # fmt: skip
 
     @dataclass

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
 from textual.screen import Screen
@@ -16,6 +16,7 @@ from textual.worker import Worker
 
 from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.pulls import Offer, Offers, PullRequest, Pulls, RepositoryHit
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import paragraph, styled
 from workbench.ui.pull.lines import INTRODUCTION, hits_table, job_row, offer_lines, offers_table
@@ -54,20 +55,17 @@ class PullScreen(Screen[None]):
     AUTO_FOCUS = "#pull-query"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "query", "Search", id="pull.query", tooltip="Type another name or reference."),
-        Binding("m", "pictures", "Pictures", id="pull.pictures",
-                tooltip="Fetch the picture encoder with the model, or leave it out."),
-        Binding("h", "pause", "Pause", id="pull.pause", tooltip="Pause the selected download, or go on with it."),
-        Binding("H", "pause_all", "All", id="pull.pause_all",
-                tooltip="Go on with all downloads that are paused or have failed; else pause all."),
-        Binding("shift+up,K", "order(-1)", "Sooner", id="pull.sooner", show=False,
-                tooltip="Fetch the selected download before the one above it."),
-        Binding("shift+down,J", "order(1)", "Later", id="pull.later", show=False,
-                tooltip="Fetch the selected download after the one below it."),
-        Binding("x,delete", "remove", "Remove", id="pull.remove",
-                tooltip="Take the selected download off the list; what was fetched stays on disk."),
-        Binding("escape", "back", "Back", id="pull.back",
-                tooltip="Go back to the search, then to the screen before; downloads go on."),
+        key("pull.query", "slash", "Search", "Type another name or reference."),
+        key("pull.pictures", "m", "Pictures", "Fetch the picture encoder with the model, or leave it out."),
+        key("pull.pause", "h", "Pause", "Pause the selected download, or go on with it."),
+        key("pull.pause_all", "H", "All", "Go on with all downloads that are paused or have failed; else pause all."),
+        key("pull.sooner", "shift+up,K", "Sooner",
+            "Fetch the selected download before the one above it.", action="order(-1)", show=False),
+        key("pull.later", "shift+down,J", "Later",
+            "Fetch the selected download after the one below it.", action="order(1)", show=False),
+        key("pull.remove", "x,delete", "Remove",
+            "Take the selected download off the list; what was fetched stays on disk."),
+        key("pull.back", "escape", "Back", "Go back to the search, then to the screen before; downloads go on."),
     ]
     # fmt: on
 

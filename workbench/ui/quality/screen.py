@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
 
@@ -19,6 +19,7 @@ from workbench.lab.quality.report import FORMS, beside
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.evals.widgets import EvalLines
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_line, styled
 from workbench.ui.quality.lines import QualityRow, detail_lines, header, progress_line, record_rows, row_line
@@ -47,15 +48,15 @@ class QualityScreen(ExperimentScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         shared_key("quality.start", "Measure the candidates against the reference."),
         shared_key("quality.stop", "Stop, and keep what is done."),
-        Binding("ctrl+l", "text", "Text", id="quality.text", tooltip="Choose the text: a file, or conversations."),
+        key("quality.text", "ctrl+l", "Text", "Choose the text: a file, or conversations."),
         shared_key("quality.add", "Add a candidate, such as another quantization; without a reference, choose that."),
-        Binding("ctrl+t", "caches", "Cache types", id="quality.caches",
-                tooltip="Add the reference itself as a candidate, with other cache types or settings."),
+        key("quality.caches", "ctrl+t", "Cache types",
+            "Add the reference itself as a candidate, with other cache types or settings."),
         shared_key("quality.settings", "Choose how many tokens come before each chunk: none, 4k, 16k, or all three."),
         shared_key("quality.remove", "Remove the candidate added last.", show=False),
         shared_key("quality.runs", "Open an earlier measurement."),
-        Binding("ctrl+b", "beside", "Beside", id="quality.beside", show=False,
-                tooltip="Lay an earlier measurement beside the one that is shown."),
+        key("quality.beside", "ctrl+b", "Beside",
+            "Lay an earlier measurement beside the one that is shown.", show=False),
         shared_key("quality.export", "Write the result as Markdown, JSON or CSV."),
     ]
     # fmt: on

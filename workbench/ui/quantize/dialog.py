@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.getters import query_one
@@ -26,6 +26,7 @@ from workbench.core.user_path import expanded
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, is_quantized
 from workbench.gguf.targets import QUANT_TYPES, QuantType
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, paragraph, styled
 from workbench.ui.quantize.choices import Choices, choice_notes, first_choice, source_lines, sources_of
@@ -60,8 +61,8 @@ class QuantizeDialog(Dialog[None]):
     CSS_PATH = "dialog.tcss"
     AUTO_FOCUS = "#quantize-types"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "source(-1)", "Previous source", id="quantize.previous", tooltip="Take the previous source."),
-        Binding("right", "source(1)", "Next source", id="quantize.next", tooltip="Take the next source."),
+        key("quantize.previous", "left", "Previous source", "Take the previous source.", action="source(-1)"),
+        key("quantize.next", "right", "Next source", "Take the next source.", action="source(1)"),
     ]
 
     @dataclass

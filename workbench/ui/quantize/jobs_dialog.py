@@ -6,12 +6,13 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
 
 from workbench.core.units import duration_text
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.keys import key
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
@@ -44,7 +45,7 @@ class JobsDialog(Dialog[QueuedQuantization | None]):
     CSS_PATH = "jobs_dialog.tcss"
     AUTO_FOCUS = "#jobs-list"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x,delete", "stop", "Stop", id="jobs.stop", tooltip="Stop the selected job, or take it off the list."),
+        key("jobs.stop", "x,delete", "Stop", "Stop the selected job, or take it off the list."),
     ]
 
     rows = query_one("#jobs-list", Rows)

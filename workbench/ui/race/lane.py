@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Click, Resize
@@ -15,6 +15,7 @@ from textual.geometry import Size
 from textual.message import Message
 
 from workbench.lab.race.lane import Lane
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.race.lines import (
@@ -111,29 +112,21 @@ class LaneScroll(VerticalScroll, can_focus=True):
 
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "lane('continue')", "Chat", id="lane.continue", tooltip="Continue this lane in the chat."),
-        Binding("x,delete", "lane('remove')", "Remove", id="lane.remove", tooltip="Remove this lane from the race."),
-        Binding("o", "lane('swap')", "Swap", id="lane.swap", tooltip="Replace the model of this lane."),
-        Binding("e", "lane('tune')", "Settings", id="lane.tune", tooltip="Give this lane its own settings."),
-        Binding("t", "lane('stop')", "Stop lane", id="lane.stop", tooltip="Stop this lane; the others continue."),
-        Binding(
-            "ctrl+b",
-            "lane('answer_now')",
-            "Answer now",
-            id="lane.answer_now",
-            show=False,
-            tooltip="End the thoughts of this lane.",
-        ),
-        Binding("m", "lane('export')", "Modelfile", id="lane.export", tooltip="Export this lane as a Modelfile."),
-        Binding("w", "lane('diff')", "Words", id="lane.diff", tooltip="Compare the text with lane 1 word by word."),
-        Binding("L", "lane('lens')", "Lens", id="lane.lens", show=False,
-                tooltip="Look at the answer of lane 1 through the model of this lane."),
-        Binding("n", "lane('next')", "Next", id="lane.next", tooltip="Go to the next difference from lane 1."),
-        Binding("p", "lane('previous')", "Previous", id="lane.previous", show=False,
-                tooltip="Go to the previous difference."),
-        Binding("right,l", "lane('right')", "Next lane", id="lane.right", show=False, tooltip="Go to the next lane."),
-        Binding("left,h", "lane('left')", "Previous lane", id="lane.left", show=False,
-                tooltip="Go to the previous lane."),
+        key("lane.continue", "enter", "Chat", "Continue this lane in the chat.", action="lane('continue')"),
+        key("lane.remove", "x,delete", "Remove", "Remove this lane from the race.", action="lane('remove')"),
+        key("lane.swap", "o", "Swap", "Replace the model of this lane.", action="lane('swap')"),
+        key("lane.tune", "e", "Settings", "Give this lane its own settings.", action="lane('tune')"),
+        key("lane.stop", "t", "Stop lane", "Stop this lane; the others continue.", action="lane('stop')"),
+        key("lane.answer_now", "ctrl+b", "Answer now",
+            "End the thoughts of this lane.", action="lane('answer_now')", show=False),
+        key("lane.export", "m", "Modelfile", "Export this lane as a Modelfile.", action="lane('export')"),
+        key("lane.diff", "w", "Words", "Compare the text with lane 1 word by word.", action="lane('diff')"),
+        key("lane.lens", "L", "Lens",
+            "Look at the answer of lane 1 through the model of this lane.", action="lane('lens')", show=False),
+        key("lane.next", "n", "Next", "Go to the next difference from lane 1.", action="lane('next')"),
+        key("lane.previous", "p", "Previous", "Go to the previous difference.", action="lane('previous')", show=False),
+        key("lane.right", "right,l", "Next lane", "Go to the next lane.", action="lane('right')", show=False),
+        key("lane.left", "left,h", "Previous lane", "Go to the previous lane.", action="lane('left')", show=False),
     ]
     # fmt: on
     # What is typed after a click is for the prompt, and no key of a lane.

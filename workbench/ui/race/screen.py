@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
 from textual.message import Message
@@ -21,6 +21,7 @@ from workbench.lab.race.report import FORMS, document_of, result_of
 from workbench.lab.race.setup import RaceTerms
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.machine.lines import machine_line
@@ -49,19 +50,17 @@ class RaceScreen(ExperimentScreen):
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         shared_key("race.stop", "Stop all lanes; what was written stays."),
-        Binding("ctrl+o", "add", "Add lane", id="race.add", tooltip="Add another model to the race."),
+        key("race.add", "ctrl+o", "Add lane", "Add another model to the race."),
         shared_key("race.settings", "Greedy or sampled, side by side or in turn, and the settings of the chat."),
-        Binding("f9", "run", "Run", id="race.run", show=False, tooltip="Ask all lanes; so does Enter."),
+        key("race.run", "f9", "Run", "Ask all lanes; so does Enter.", show=False),
         shared_key("race.export", "Write the race as Markdown, JSON or CSV."),
-        Binding("ctrl+t", "tie", "Tie", id="race.tie", show=False, tooltip="Scroll all lanes together, or each alone."),
-        Binding("ctrl+b", "answer_now", "Answer now", id="race.answer_now", show=False,
-                tooltip="End the thoughts of all lanes."),
-        Binding("tab", "step(1)", "Lanes", id="race.lanes",
-                tooltip="Go to the next lane; after the last, to the prompt."),
-        Binding("shift+tab", "step(-1)", "Back", id="race.lanes_back", show=False,
-                tooltip="Go to the lane before; before the first, to the prompt."),
-        Binding("ctrl+r", "earlier", "Earlier", id="race.earlier", show=False, tooltip="Open an earlier race."),
-        Binding("ctrl+n", "new", "New race", id="race.new", tooltip="Start a new race; this one is kept."),
+        key("race.tie", "ctrl+t", "Tie", "Scroll all lanes together, or each alone.", show=False),
+        key("race.answer_now", "ctrl+b", "Answer now", "End the thoughts of all lanes.", show=False),
+        key("race.lanes", "tab", "Lanes", "Go to the next lane; after the last, to the prompt.", action="step(1)"),
+        key("race.lanes_back", "shift+tab", "Back",
+            "Go to the lane before; before the first, to the prompt.", action="step(-1)", show=False),
+        key("race.earlier", "ctrl+r", "Earlier", "Open an earlier race.", show=False),
+        key("race.new", "ctrl+n", "New race", "Start a new race; this one is kept."),
     ]
     # fmt: on
 

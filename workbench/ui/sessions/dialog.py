@@ -20,6 +20,7 @@ from workbench.core.session import SessionHit, SessionStore, SessionSummary
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
+from workbench.ui.keys import key
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut
@@ -33,16 +34,14 @@ class SessionRows(Rows, inherit_bindings=False):
 
     # fmt: off
     OWN_BINDINGS: ClassVar[tuple[Binding, ...]] = (
-        Binding("slash", "screen.search", "Search", id="sessions.search",
-                tooltip="Search for words in all messages of all sessions."),
-        Binding("e", "screen.rename", "Name", id="sessions.rename", tooltip="Name the selected session."),
-        Binding("t", "screen.pin", "Pin", id="sessions.pin",
-                tooltip="Keep the selected session above the others."),
-        Binding("d,delete", "screen.delete", "Delete", id="sessions.delete", tooltip="Delete the selected session."),
-        Binding("u", "screen.restore", "Undo", id="sessions.restore",
-                tooltip="Restore the session that was deleted last."),
-        Binding("space", "screen.mark", "Mark", id="sessions.mark",
-                tooltip="Mark the selected session; the next one that is opened is compared with it."),
+        key("sessions.search", "slash", "Search",
+            "Search for words in all messages of all sessions.", action="screen.search"),
+        key("sessions.rename", "e", "Name", "Name the selected session.", action="screen.rename"),
+        key("sessions.pin", "t", "Pin", "Keep the selected session above the others.", action="screen.pin"),
+        key("sessions.delete", "d,delete", "Delete", "Delete the selected session.", action="screen.delete"),
+        key("sessions.restore", "u", "Undo", "Restore the session that was deleted last.", action="screen.restore"),
+        key("sessions.mark", "space", "Mark",
+            "Mark the selected session; the next one that is opened is compared with it.", action="screen.mark"),
     )
     # fmt: on
     # The space bar marks a session here.

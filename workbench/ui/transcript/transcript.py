@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.geometry import Size
 from textual.message import Message
@@ -14,6 +14,7 @@ from textual.widget import AwaitMount, Widget
 
 from workbench.core.alternatives import ChoiceLog
 from workbench.core.tree import Tree
+from workbench.ui.keys import key
 from workbench.ui.kit.text import styled
 from workbench.ui.prompt.pastes import Folds, middle
 from workbench.ui.transcript.answer import AnswerTurn
@@ -43,7 +44,7 @@ class Earlier(Lines, can_focus=True):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"turn--note"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "load", "Show", id="turn.earlier", tooltip="Show earlier turns of the conversation."),
+        key("turn.earlier", "enter", "Show", "Show earlier turns of the conversation.", action="load"),
     ]
 
     FOCUS_ON_CLICK = False

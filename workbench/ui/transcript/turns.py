@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from workbench.core.prompt_text import Range
 from workbench.core.tree import BranchPosition
+from workbench.ui.keys import key
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.text import styled
 from workbench.ui.markdown.blocks import code_blocks
@@ -40,7 +41,7 @@ TurnAction = Literal[
 
 
 def _ask(action: TurnAction, keys: str, label: str, tooltip: str, *, show: bool = True) -> Binding:
-    return Binding(keys, f"ask('{action}')", label, id=f"turn.{action}", tooltip=tooltip, show=show)
+    return key(f"turn.{action}", keys, label, tooltip, action=f"ask('{action}')", show=show)
 
 
 class TurnLines(Lines, can_focus=True):
@@ -60,13 +61,12 @@ class TurnLines(Lines, can_focus=True):
              "Go to the branch before this one.", show=False),
         _ask("branch_after", "right,right_square_bracket", "Branch after",
              "Go to the branch after this one.", show=False),
-        Binding("y", "copy", "Copy", id="turn.copy", tooltip="Copy the text of this turn to the clipboard."),
-        Binding("b", "copy_code", "Copy code", id="turn.copy_code",
-                tooltip="Copy a code block of this turn; pressed again, the next one."),
-        Binding("Y", "copy(True)", "Copy to a file", id="turn.copy_to_file", show=False,
-                tooltip="Write the text of this turn to a new file in the export folder."),
-        Binding("B", "copy_code(True)", "Copy code to a file", id="turn.copy_code_to_file", show=False,
-                tooltip="Write the last copied code block, else the first one, to a file."),
+        key("turn.copy", "y", "Copy", "Copy the text of this turn to the clipboard."),
+        key("turn.copy_code", "b", "Copy code", "Copy a code block of this turn; pressed again, the next one."),
+        key("turn.copy_to_file", "Y", "Copy to a file",
+            "Write the text of this turn to a new file in the export folder.", action="copy(True)", show=False),
+        key("turn.copy_code_to_file", "B", "Copy code to a file",
+            "Write the last copied code block, else the first one, to a file.", action="copy_code(True)", show=False),
         _ask("delete", "d,delete", "Delete", "Delete this message and all that follow it."),
         _ask("undo", "u", "Undo", "Undo the last change of the conversation."),
         _ask("redo", "U,ctrl+y", "Redo", "Redo the change that was undone last.", show=False),
@@ -77,13 +77,12 @@ class TurnLines(Lines, can_focus=True):
         _ask("record", "A", "Record alternatives",
              "Record the alternatives of each token from the next answer on, and shade "
              "unlikely words; or stop that.", show=False),
-        Binding("up,k", "app.focus_previous", "Previous", id="turn.previous", show=False,
-                tooltip="Go to the turn above."),
-        Binding("down,j", "app.focus_next", "Next", id="turn.next", show=False, tooltip="Go to the turn below."),
-        Binding("g,home", "go(0)", "Top", id="turn.first", show=False, tooltip="Go to the first turn."),
-        Binding("G,end", "go(-1)", "End", id="turn.last", show=False, tooltip="Go to the last turn."),
-        Binding("question_mark", "app.help", "Help", id="turn.help", show=False, tooltip="Explain the screen."),
-        Binding("enter,space", "fold", "Fold", id="turn.fold", tooltip="Show or hide what is folded in this turn."),
+        key("turn.previous", "up,k", "Previous", "Go to the turn above.", action="app.focus_previous", show=False),
+        key("turn.next", "down,j", "Next", "Go to the turn below.", action="app.focus_next", show=False),
+        key("turn.first", "g,home", "Top", "Go to the first turn.", action="go(0)", show=False),
+        key("turn.last", "G,end", "End", "Go to the last turn.", action="go(-1)", show=False),
+        key("turn.help", "question_mark", "Help", "Explain the screen.", action="app.help", show=False),
+        key("turn.fold", "enter,space", "Fold", "Show or hide what is folded in this turn."),
     ]
     # fmt: on
     # What is typed after a click is for the prompt: a key of a message must not meet a word.

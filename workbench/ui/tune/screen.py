@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import Input
@@ -26,6 +26,7 @@ from workbench.lab.tune.prices import cache_prices
 from workbench.lab.tune.tune import TuneJob
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
+from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, paragraph, styled
 from workbench.ui.services import Services
@@ -58,10 +59,9 @@ class TuneScreen(ExperimentScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         shared_key("tune.start", "Search for the fastest settings that fit, and prove them in pairs."),
         shared_key("tune.stop", "Stop, and keep what is known; else go to the table."),
-        Binding("ctrl+b", "depth", "Depth", id="tune.depth",
-                tooltip="Measure decode, prefill and memory by context depth, up to the longest that fits."),
-        Binding("ctrl+t", "keep", "Keep", id="tune.keep",
-                tooltip="Keep the best settings for this model, whenever it is loaded."),
+        key("tune.depth", "ctrl+b", "Depth",
+            "Measure decode, prefill and memory by context depth, up to the longest that fits."),
+        key("tune.keep", "ctrl+t", "Keep", "Keep the best settings for this model, whenever it is loaded."),
         shared_key("tune.settings", "Choose what has to be fast, and what happens beside other programs."),
         shared_key("tune.limits", "Go to the most memory, the least context and the cache types that may be used."),
         shared_key("tune.model", "Tune another model."),

@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from workbench.ui.keys import key
 from workbench.ui.widgets.painter import LinePainter, styles_of
 
 RowMaker = Callable[[int, int], Content]
@@ -44,19 +45,16 @@ class Rows(ScrollView, can_focus=True):
         "rows--accent", "rows--figure", "rows--good", "rows--warning", "rows--error", "rows--bar", "rows--track",
         "rows--first", "rows--second", "doc--number",
     }  # fmt: skip
-    # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", id="rows.up", show=False, tooltip="Go to the row above."),
-        Binding("down,j", "move(1)", "Down", id="rows.down", show=False, tooltip="Go to the next row."),
-        Binding("pageup", "page(-1)", "Page up", id="rows.page_up", show=False, tooltip="Go one page up."),
-        Binding("pagedown,space", "page(1)", "Page down", id="rows.page_down", show=False,
-                tooltip="Go one page down."),
-        Binding("home,g", "first", "Top", id="rows.top", show=False, tooltip="Go to the first row."),
-        Binding("end,G", "last", "End", id="rows.end", show=False, tooltip="Go to the last row."),
-        Binding("question_mark", "app.help", "Help", id="rows.help", show=False, tooltip="Explain the screen."),
-        Binding("enter", "choose", "Open", id="rows.choose", tooltip="Open or choose the selected row."),
+        key("rows.up", "up,k", "Up", "Go to the row above.", action="move(-1)", show=False),
+        key("rows.down", "down,j", "Down", "Go to the next row.", action="move(1)", show=False),
+        key("rows.page_up", "pageup", "Page up", "Go one page up.", action="page(-1)", show=False),
+        key("rows.page_down", "pagedown,space", "Page down", "Go one page down.", action="page(1)", show=False),
+        key("rows.top", "home,g", "Top", "Go to the first row.", action="first", show=False),
+        key("rows.end", "end,G", "End", "Go to the last row.", action="last", show=False),
+        key("rows.help", "question_mark", "Help", "Explain the screen.", action="app.help", show=False),
+        key("rows.choose", "enter", "Open", "Open or choose the selected row."),
     ]
-    # fmt: on
 
     @dataclass
     class _RowsMessage(Message):
