@@ -19,10 +19,10 @@ from workbench.core.engine import ProgressCallback
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.decision.screen import DecisionScreen
-from workbench.ui.decision.widgets import DecisionPlot
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import ExportDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
+from workbench.ui.experiment.result_lines import ResultPlot
 
 
 class House(FakeTools):
@@ -121,7 +121,7 @@ async def test_earlier_ones_exports_and_wrong_constraints_on_a_small_screen(
         assert app.screen.query_one("#limit-min_speed", Input).has_class("-wrong")
         await press_keys(pilot, "backspace", "backspace", "9", "9")
         assert "Nothing meets ≥ 99 tokens/s" in shown(app)
-        assert max(line.cell_length for line in app.screen.query_one(DecisionPlot).lines) <= 78
+        assert max(line.cell_length for line in app.screen.query_one(ResultPlot).lines) <= 78
         await press_keys(pilot, "ctrl+r")
         assert "No decision is kept yet" in shown(app)
         await press_keys(pilot, "f6", "down", "enter")

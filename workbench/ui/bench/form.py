@@ -19,11 +19,11 @@ from textual.widgets import Input, Label
 from workbench.core.models import ModelEntry
 from workbench.lab.bench.record import Kind
 from workbench.ui.bench.fields import FIELDS, KIND_NAMES, KINDS, BenchField, note_of, problem_of, takes_list
+from workbench.ui.experiment.result_lines import ResultLines
 from workbench.ui.keys import key
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.text import short_label, styled
 from workbench.ui.widgets.input_line import InputLine
-from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 
 MOST_MODEL_ROWS = 4
@@ -33,17 +33,10 @@ SHORT_KINDS: Mapping[Kind, str] = {**KIND_NAMES, "pairs": "A/B", "sweep": "Load"
 """The names of the kinds on a narrow screen."""
 
 
-class BenchLines(Lines):
-    """Lines in the colours of the bench."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "rows--header", "rows--name", "rows--dim", "rows--accent", "rows--figure", "rows--good", "rows--warning",
-        "rows--error", "rows--bar", "rows--track", "rows--heading", "rows--open", "gauge--track",
-    }  # fmt: skip
-
-
-class KindBar(BenchLines):
+class KindBar(ResultLines):
     """The kinds of run, the current one marked."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--open"}
 
     @dataclass
     class Wanted(Message):
@@ -158,7 +151,7 @@ class BenchForm(Vertical):
     """Models and fields, and a hint about the focused one."""
 
     models = query_one("#bench-models", BenchModelRows)
-    heading = query_one("#bench-models-heading", BenchLines)
+    heading = query_one("#bench-models-heading", ResultLines)
     fields = query_one("#bench-fields", BenchFields)
     hint = query_one("#bench-hint", Label)
 
@@ -173,7 +166,7 @@ class BenchForm(Vertical):
         self._kind: Kind = "tests"
 
     def compose(self) -> ComposeResult:
-        yield BenchLines(widget_id="bench-models-heading")
+        yield ResultLines(widget_id="bench-models-heading")
         yield BenchModelRows("bench-models")
         with BenchFields(id="bench-fields"):
             for field in FIELDS:

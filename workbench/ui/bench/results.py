@@ -17,9 +17,9 @@ from workbench.lab.bench.job import BenchJob
 from workbench.lab.bench.plan import BenchPlan
 from workbench.lab.bench.record import BenchRecord, lay_beside
 from workbench.ui.bench.curves import Plot, plots_of
-from workbench.ui.bench.form import BenchLines
 from workbench.ui.bench.summary import beside_lines, sweep_lines, verdict_lines
 from workbench.ui.bench.tables import BenchTable, change_table, table_of
+from workbench.ui.experiment.result_lines import ResultLines
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.widgets.rows import Rows, without_keys
@@ -42,9 +42,9 @@ class ResultRows(Rows, inherit_bindings=False):
 class BenchResults(Vertical):
     """Shows a measurement."""
 
-    verdict = query_one("#bench-verdict", BenchLines)
+    verdict = query_one("#bench-verdict", ResultLines)
     table = query_one("#bench-table", ResultRows)
-    detail = query_one("#bench-detail", BenchLines)
+    detail = query_one("#bench-detail", ResultLines)
     plots = query_one("#bench-plots", Horizontal)
 
     def __init__(self) -> None:
@@ -62,9 +62,9 @@ class BenchResults(Vertical):
         """Whether the newest row is selected, until the user selects another."""
 
     def compose(self) -> ComposeResult:
-        yield BenchLines(widget_id="bench-verdict")
+        yield ResultLines(widget_id="bench-verdict")
         yield ResultRows("bench-table")
-        yield BenchLines(widget_id="bench-detail")
+        yield ResultLines(widget_id="bench-detail")
         yield Horizontal(id="bench-plots")
 
     def on_resize(self) -> None:

@@ -21,12 +21,13 @@ from workbench.lab.bench.plan import BenchPlan
 from workbench.lab.bench.record import BenchRecord, Kind
 from workbench.lab.bench.text import FORMS
 from workbench.ui.bench.fields import KIND_NAMES, KINDS, form_of, plan_of
-from workbench.ui.bench.form import BenchForm, BenchLines, BenchModelRows, KindBar
+from workbench.ui.bench.form import BenchForm, BenchModelRows, KindBar
 from workbench.ui.bench.models import BenchModels
 from workbench.ui.bench.results import BenchResults
 from workbench.ui.bench.runner import BenchRunner
 from workbench.ui.bench.summary import job_text, plan_lines, progress_line
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
+from workbench.ui.experiment.result_lines import ResultLines
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
@@ -71,8 +72,8 @@ class BenchScreen(ExperimentScreen):
     kinds = query_one(KindBar)
     form = query_one(BenchForm)
     results = query_one(BenchResults)
-    progress = query_one("#bench-progress", BenchLines)
-    state = query_one("#bench-state", BenchLines)
+    progress = query_one("#bench-progress", ResultLines)
+    state = query_one("#bench-state", ResultLines)
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__("bench", services, workspace, key_for)
@@ -87,8 +88,8 @@ class BenchScreen(ExperimentScreen):
         with Horizontal(id="bench-body"):
             yield BenchForm()
             yield BenchResults()
-        yield BenchLines(widget_id="bench-progress")
-        yield BenchLines(widget_id="bench-state")
+        yield ResultLines(widget_id="bench-progress")
+        yield ResultLines(widget_id="bench-state")
         yield KeyBar()
 
     def on_screen_resume(self) -> None:

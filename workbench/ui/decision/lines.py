@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from textual.content import Content
 
 from workbench.core.units import UNKNOWN
+from workbench.lab.canvas import Part
 from workbench.lab.decision.constraints import State
 from workbench.lab.decision.contender import Contender
 from workbench.lab.decision.plot import plot_rows
@@ -28,6 +29,7 @@ _HEADINGS = ("", "", "tokens/s", "95 %", "KLD", "95 %", "prompts", "file", "memo
 _DROPPED = (9, 5, 3, 8)
 """Columns that a narrow screen leaves out, the first ones first."""
 LEAST_LABEL = 14
+NO_PLOT = "The plot needs a speed and a divergence: bench the model, and measure its quality over a text."
 
 
 def answer_lines(record: DecisionRecord, measure_key: str, width: int) -> list[Content]:
@@ -40,13 +42,9 @@ def answer_lines(record: DecisionRecord, measure_key: str, width: int) -> list[C
     return lines
 
 
-def plot_lines(record: DecisionRecord, width: int, height: int) -> list[Content]:
-    """The plot; a sentence where there is nothing to draw."""
-    rows = plot_rows(record.contenders, record.answer.chosen, width, height)
-    if not rows:
-        text = "The plot needs a speed and a divergence: bench the model, and measure its quality over a text."
-        return [styled((cut(text, width), "rows--dim"))] if height > 0 else []
-    return [styled(*((text, f"plot--{role}" if role else "") for text, role in row)) for row in rows]
+def plot_of(record: DecisionRecord, width: int, height: int) -> Sequence[Sequence[Part]]:
+    """The plot of a decision."""
+    return plot_rows(record.contenders, record.answer.chosen, width, height)
 
 
 def _columns(width: int) -> tuple[list[int], int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 from textual import on, work
@@ -23,10 +24,10 @@ from workbench.lab.decision.gather import gather, weigh
 from workbench.lab.decision.record import DecisionRecord, beside, load_of, record_of
 from workbench.ui.decision.kept import KeptDecisions, decision_row
 from workbench.ui.decision.limits import LimitBar
-from workbench.ui.decision.lines import answer_lines, contender_line, header_line
+from workbench.ui.decision.lines import NO_PLOT, answer_lines, contender_line, header_line, plot_of
 from workbench.ui.decision.measuring import Measuring
-from workbench.ui.decision.widgets import DecisionLines, DecisionPlot
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
+from workbench.ui.experiment.result_lines import ResultLines, ResultPlot
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
@@ -67,12 +68,12 @@ class DecisionScreen(ExperimentScreen):
         values: Mapping[str, Value]
         """Load settings that the conversation takes over, by parameter name."""
 
-    head = query_one("#decision-head", DecisionLines)
+    head = query_one("#decision-head", ResultLines)
     limits = query_one(LimitBar)
-    answer = query_one("#decision-answer", DecisionLines)
-    plot = query_one(DecisionPlot)
+    answer = query_one("#decision-answer", ResultLines)
+    plot = query_one(ResultPlot)
     rows = query_one("#decision-rows", Rows)
-    state = query_one("#decision-state", DecisionLines)
+    state = query_one("#decision-state", ResultLines)
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__("decision", services, workspace, key_for)
@@ -91,12 +92,12 @@ class DecisionScreen(ExperimentScreen):
         self._kept = KeptDecisions(self)
 
     def compose(self) -> ComposeResult:
-        yield DecisionLines(widget_id="decision-head")
+        yield ResultLines(widget_id="decision-head")
         yield LimitBar()
-        yield DecisionLines(widget_id="decision-answer")
-        yield DecisionPlot()
+        yield ResultLines(widget_id="decision-answer")
+        yield ResultPlot("decision-plot", NO_PLOT)
         yield Rows("decision-rows")
-        yield DecisionLines(widget_id="decision-state")
+        yield ResultLines(widget_id="decision-state")
         yield KeyBar()
 
     def on_screen_resume(self) -> None:
@@ -188,7 +189,7 @@ class DecisionScreen(ExperimentScreen):
             self.head.set_lines([self._head_line(width)])
             lines = self._welcome() if record is None else answer_lines(record, self.key_for("decision.measure"), width)
             self.answer.set_lines(lines)
-            self.plot.show(record)
+            self.plot.show(None if record is None else partial(plot_of, record))
             self.state.set_lines([self._said.text or styled((cut(self._state(), width), "rows--dim"))])
 
     def _head_line(self, width: int) -> Content:

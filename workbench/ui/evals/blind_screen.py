@@ -26,7 +26,7 @@ from workbench.lab.race.lane import LaneSpec
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.evals.lines import wrapped_text
-from workbench.ui.evals.widgets import EvalLines
+from workbench.ui.experiment.result_lines import ResultLines
 from workbench.ui.experiment.screen import shared_key
 from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean, clean_line
@@ -61,9 +61,9 @@ class BlindScreen(Screen[None]):
         shared_key("blind.stop", "End the test and show the names; pressed again, go back."),
     ]
 
-    head = query_one("#blind-head", EvalLines)
+    head = query_one("#blind-head", ResultLines)
     columns = query_one("#blind-columns", Horizontal)
-    state = query_one("#blind-state", EvalLines)
+    state = query_one("#blind-state", ResultLines)
 
     def __init__(self, services: Services, plan: BlindPlan) -> None:
         super().__init__(id="blind")
@@ -76,12 +76,12 @@ class BlindScreen(Screen[None]):
         self._problem = ""
 
     def compose(self) -> ComposeResult:
-        yield EvalLines(widget_id="blind-head")
+        yield ResultLines(widget_id="blind-head")
         with Horizontal(id="blind-columns"):
             for name in HEADS[: 3 if self._kind == "abx" else 2]:
                 with VerticalScroll(classes="blind-column"):
-                    yield EvalLines(widget_id=f"blind-{name}")
-        yield EvalLines(widget_id="blind-state")
+                    yield ResultLines(widget_id=f"blind-{name}")
+        yield ResultLines(widget_id="blind-state")
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -143,7 +143,7 @@ class BlindScreen(Screen[None]):
         first = f"BLIND TEST  {number} of {len(record.trials) if record else 0}  {QUESTIONS[self._kind]}"
         self.head.set_lines([styled((first, "rows--heading")), *paragraph(clean(trial.question), width)[:4]])
         for name, text in zip(HEADS, beginnings(trial.shown, self._seconds), strict=False):
-            lines = self.query_one(f"#blind-{name}", EvalLines)
+            lines = self.query_one(f"#blind-{name}", ResultLines)
             body = wrapped_text(text.lstrip(), max(10, lines.size.width))
             lines.set_lines([styled((name, "rows--figure")), *body])
 

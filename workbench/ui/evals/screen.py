@@ -27,7 +27,8 @@ from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.lines import case_line, detail_lines, pack_lines, score_lines
 from workbench.ui.evals.packs import EvalPacks
-from workbench.ui.evals.widgets import SAMPLES, EvalLines, sample_setting
+from workbench.ui.evals.samples import SAMPLES, sample_setting
+from workbench.ui.experiment.result_lines import ResultLines
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
@@ -69,11 +70,11 @@ class EvalScreen(ExperimentScreen):
         shared_key("eval.export", "Write the result as Markdown, JSON or CSV."),
     ]
 
-    head = query_one("#eval-head", EvalLines)
-    scores = query_one("#eval-scores", EvalLines)
+    head = query_one("#eval-head", ResultLines)
+    scores = query_one("#eval-scores", ResultLines)
     cases = query_one("#eval-cases", Rows)
     detail = query_one("#eval-detail", TextRows)
-    state = query_one("#eval-state", EvalLines)
+    state = query_one("#eval-state", ResultLines)
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__("evals", services, workspace, key_for)
@@ -88,12 +89,12 @@ class EvalScreen(ExperimentScreen):
         self._blind: BlindScreen | None = None
 
     def compose(self) -> ComposeResult:
-        yield EvalLines(widget_id="eval-head")
-        yield EvalLines(widget_id="eval-scores")
+        yield ResultLines(widget_id="eval-head")
+        yield ResultLines(widget_id="eval-scores")
         with Horizontal(id="eval-body"):
             yield Rows("eval-cases")
             yield TextRows("eval-detail")
-        yield EvalLines(widget_id="eval-state")
+        yield ResultLines(widget_id="eval-state")
         yield KeyBar()
 
     def on_screen_resume(self) -> None:

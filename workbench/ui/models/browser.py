@@ -12,7 +12,6 @@ from textual.content import Content
 from workbench.core.models import LibraryView, ModelEntry
 from workbench.ui.models.model_list import ModelList
 from workbench.ui.models.rows import header_row, list_row, listed_model
-from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows, without_keys
 
 ARRANGEMENTS: Mapping[str, Callable[[ModelList], None]] = {
@@ -25,15 +24,6 @@ ARRANGEMENTS: Mapping[str, Callable[[ModelList], None]] = {
     "source": ModelList.next_source,
 }
 """The ways to rearrange the list with one key."""
-
-
-class ListLines(Lines):
-    """Rows above and below the list, in the classes of a list."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "rows--name", "rows--dim", "rows--accent", "rows--figure", "rows--good", "rows--warning", "rows--error",
-        "rows--strong", "rows--sorted",
-    }  # fmt: skip
 
 
 class ModelBrowser(Rows, inherit_bindings=False):

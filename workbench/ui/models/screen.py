@@ -24,7 +24,7 @@ from workbench.core.parameters import Value
 from workbench.ui.keys import keys_of
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import short_problem
-from workbench.ui.models.browser import ARRANGEMENTS, ListLines, ModelBrowser
+from workbench.ui.models.browser import ARRANGEMENTS, ModelBrowser
 from workbench.ui.models.fit import FitEstimator
 from workbench.ui.models.keys import KEYS, SEARCH, WHAT_IF
 from workbench.ui.models.model_actions import ACTIONS, ModelActions
@@ -34,6 +34,7 @@ from workbench.ui.models.rows import order_at
 from workbench.ui.services import Services
 from workbench.ui.widgets.input_line import HiddenLine
 from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.list_lines import ListLines
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.text_rows import TextRows
 from workbench.ui.widgets.transient import TransientText

@@ -23,21 +23,13 @@ from workbench.ui.pull.lines import INTRODUCTION, hits_table, job_row, offer_lin
 from workbench.ui.pull.queue import PullQueue, QueuedPull, add_pull, find_pull
 from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.keybar import KeyBar
-from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.list_lines import ListLines
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.worker_errors import report_worker_error
 
 DETAIL_ROWS = 5
 QUEUE_ROWS = 6
 """The most downloads that are in sight at once."""
-
-
-class PullLines(Lines):
-    """Lines above and below the lists."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "rows--name", "rows--dim", "rows--figure", "rows--warning", "rows--error", "rows--strong",
-    }  # fmt: skip
 
 
 class PullScreen(Screen[None]):
@@ -69,10 +61,10 @@ class PullScreen(Screen[None]):
     ]
     # fmt: on
 
-    title_line = query_one("#pull-title", PullLines)
+    title_line = query_one("#pull-title", ListLines)
     query_line = query_one("#pull-query", Input)
     list = query_one("#pull-list", Rows)
-    details = query_one("#pull-details", PullLines)
+    details = query_one("#pull-details", ListLines)
     heading = query_one("#pull-heading", Label)
     jobs = query_one("#pull-jobs", Rows)
 
@@ -105,10 +97,10 @@ class PullScreen(Screen[None]):
         self._offers_table = offers_table(self._state_of)
 
     def compose(self) -> ComposeResult:
-        yield PullLines(widget_id="pull-title")
+        yield ListLines(widget_id="pull-title")
         yield InputLine("pull-query", "Name of a model, hf.co/USER/REPO, or ollama:NAME:TAG; Enter asks")
         yield Rows("pull-list")
-        yield PullLines(widget_id="pull-details")
+        yield ListLines(widget_id="pull-details")
         yield Label("Downloads", id="pull-heading", markup=False)
         yield Rows("pull-jobs")
         yield KeyBar()

@@ -17,7 +17,7 @@ from workbench.lab.quality.job import QualitySeries
 from workbench.lab.quality.record import QualityRecord
 from workbench.lab.quality.report import FORMS, beside
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
-from workbench.ui.evals.widgets import EvalLines
+from workbench.ui.experiment.result_lines import ResultLines
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
@@ -61,10 +61,10 @@ class QualityScreen(ExperimentScreen):
     ]
     # fmt: on
 
-    head = query_one("#quality-head", EvalLines)
+    head = query_one("#quality-head", ResultLines)
     rows = query_one("#quality-rows", Rows)
     detail = query_one("#quality-detail", TextRows)
-    state = query_one("#quality-state", EvalLines)
+    state = query_one("#quality-state", ResultLines)
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__("quality", services, workspace, key_for)
@@ -74,10 +74,10 @@ class QualityScreen(ExperimentScreen):
         self._shown: list[QualityRecord] = []
 
     def compose(self) -> ComposeResult:
-        yield EvalLines(widget_id="quality-head")
+        yield ResultLines(widget_id="quality-head")
         yield Rows("quality-rows")
         yield TextRows("quality-detail")
-        yield EvalLines(widget_id="quality-state")
+        yield ResultLines(widget_id="quality-state")
         yield KeyBar()
 
     def on_screen_resume(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from workbench.lab.bench.bench import BenchProgress, time_text
+from workbench.lab.canvas import Part
 from workbench.lab.tune.depth import DepthRecord, strips_of
 from workbench.lab.tune.depth_plot import STRIP_HEIGHT, strip_rows
 from workbench.lab.tune.record import TuneRecord, trial_cells
@@ -73,13 +74,9 @@ def progress_line(progress: BenchProgress, width: int) -> Content:
     return styled((cut(f"{progress.fraction:4.0%}  {progress.label}{left}", width), "rows--accent"))
 
 
-def depth_lines(record: DepthRecord, width: int, height: int) -> list[Content]:
-    """The plot of a depth measurement in so many rows."""
-    strip = min(2 * STRIP_HEIGHT, (height - 3) // 3)
-    rows = strip_rows(strips_of(record), width, strip)
-    if not rows:
-        return [styled(("The plot begins with the first depth.", "rows--dim"))] if height > 0 else []
-    return [styled(*((text, f"plot--{role}" if role else "") for text, role in row)) for row in rows]
+def depth_rows(record: DepthRecord, width: int, height: int) -> Sequence[Sequence[Part]]:
+    """The plot of a depth measurement."""
+    return strip_rows(strips_of(record), width, min(2 * STRIP_HEIGHT, (height - 3) // 3))
 
 
 def ordered(record: TuneRecord) -> Sequence[Trial]:

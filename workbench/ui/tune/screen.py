@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -25,13 +26,14 @@ from workbench.lab.tune.goal import AIMS, BUSY, Aim, Busy, TunePlan, parse_cache
 from workbench.lab.tune.prices import cache_prices
 from workbench.lab.tune.tune import TuneJob
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
+from workbench.ui.experiment.result_lines import ResultLines, ResultPlot
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, paragraph, styled
 from workbench.ui.services import Services
-from workbench.ui.tune.lines import answer_lines, header_line, ordered, progress_line, trial_line
-from workbench.ui.tune.widgets import DepthPlot, TuneFields, TuneLines
+from workbench.ui.tune.lines import answer_lines, depth_rows, header_line, ordered, progress_line, trial_line
+from workbench.ui.tune.widgets import TuneFields
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.worker_errors import WorkerHandle
@@ -69,12 +71,12 @@ class TuneScreen(ExperimentScreen):
     ]
     # fmt: on
 
-    head = query_one("#tune-head", TuneLines)
+    head = query_one("#tune-head", ResultLines)
     fields = query_one(TuneFields)
-    answer = query_one("#tune-answer", TuneLines)
-    plot = query_one(DepthPlot)
+    answer = query_one("#tune-answer", ResultLines)
+    plot = query_one(ResultPlot)
     rows = query_one("#tune-rows", Rows)
-    state = query_one("#tune-state", TuneLines)
+    state = query_one("#tune-state", ResultLines)
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__("tune", services, workspace, key_for)
@@ -88,12 +90,12 @@ class TuneScreen(ExperimentScreen):
         """What runs, or ran last."""
 
     def compose(self) -> ComposeResult:
-        yield TuneLines(widget_id="tune-head")
+        yield ResultLines(widget_id="tune-head")
         yield TuneFields()
-        yield TuneLines(widget_id="tune-answer")
-        yield DepthPlot()
+        yield ResultLines(widget_id="tune-answer")
+        yield ResultPlot("tune-plot", "The plot begins with the first depth.")
         yield Rows("tune-rows")
-        yield TuneLines(widget_id="tune-state")
+        yield ResultLines(widget_id="tune-state")
         yield KeyBar()
 
     @property
@@ -128,7 +130,7 @@ class TuneScreen(ExperimentScreen):
             self.head.set_lines([self._head_line(width)])
             self.answer.set_lines(self._answer(width))
             if isinstance(job, DepthJob):
-                self.plot.show(job.record)
+                self.plot.show(partial(depth_rows, job.record))
             else:
                 self._show_trials(job)
             self.state.set_lines([self._said.text or self._state_line(width)])

@@ -1,22 +1,10 @@
-"""Widgets in the colours of an evaluation, and its settings."""
+"""How many answers the cases of an evaluation get."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
 
 from workbench.ui.dialogs.choose import ScreenSetting
-from workbench.ui.widgets.lines import Lines
-
-
-class EvalLines(Lines):
-    """Lines in the colours of an evaluation."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "rows--header", "rows--heading", "rows--name", "rows--dim", "rows--accent", "rows--figure", "rows--good",
-        "rows--error", "rows--warning", "rows--track", "gauge--track",
-    }  # fmt: skip
-
 
 SAMPLES = (1, 3, 5, 10)
 """How many answers a case may get."""
