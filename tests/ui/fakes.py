@@ -24,7 +24,7 @@ from workbench.core.memory import Correction, correction_of
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling, Value
 from workbench.core.prompt_text import PromptText
-from workbench.core.sending import OnSend, SendProgress, Sent
+from workbench.core.sending import OnSend, SendProgress, SendTarget, Sent
 from workbench.core.session import ExportFormat, Session, SessionHit, SessionSummary
 from workbench.core.sweep import LoadClient
 from workbench.core.telemetry import (
@@ -467,31 +467,22 @@ class FakeSender:
     usual_server = "http://127.0.0.1:11434"
 
     def __init__(self) -> None:
-        self.sent: list[tuple[Session, str, str, bool]] = []
+        self.sent: list[tuple[Session, SendTarget]] = []
         self.error: WorkbenchError | None = None
         self.waits: asyncio.Event | None = None
         """The event that it waits for; None for none."""
 
-    async def send(
-        self,
-        session: Session,
-        name: str,
-        url: str,
-        on_progress: OnSend,
-        cancel: CancelToken,
-        *,
-        overwrite: bool = False,
-    ) -> Sent:
+    async def send(self, session: Session, target: SendTarget, on_progress: OnSend, cancel: CancelToken) -> Sent:
         on_progress(SendProgress("sending", "model.gguf", 0.5))
         if self.waits is not None:
             cancel.on_set(self.waits.set)
             await self.waits.wait()
         if cancel.is_set:
             raise CancelledError("Sending was stopped.")
-        if self.error is not None and not overwrite:
+        if self.error is not None and not target.overwrite:
             raise self.error
-        self.sent.append((session, name, url, overwrite))
-        return Sent(url, name, 5, "Hello.")
+        self.sent.append((session, target))
+        return Sent(target.url, target.name, 5, "Hello.")
 
 
 class FakeCopies:

@@ -19,7 +19,7 @@ from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError
 from workbench.core.models import Naming
-from workbench.core.sending import ModelSender, SendProgress, Sent
+from workbench.core.sending import ModelSender, SendProgress, SendTarget, Sent
 from workbench.core.session import ExportFormat, Session
 from workbench.core.units import size_text
 from workbench.core.user_path import user_path
@@ -73,10 +73,10 @@ def _send(options: argparse.Namespace, session: Session, sender: ModelSender) ->
         verb = "looking who is at" if progress.phase == "looking" else progress.phase
         line.say(f"{share}{verb} {progress.what}")
 
-    url = options.server or sender.usual_server
+    target = SendTarget(options.to_ollama, options.server or sender.usual_server, options.overwrite)
 
     def work(cancel: CancelToken) -> Awaitable[Sent]:
-        return sender.send(session, options.to_ollama, url, show, cancel, overwrite=options.overwrite)
+        return sender.send(session, target, show, cancel)
 
     try:
         return asyncio.run(stoppable(work))

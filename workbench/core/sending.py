@@ -42,6 +42,18 @@ class Sent:
         return f"{self.url}#{self.model}"
 
 
+@dataclass(frozen=True, slots=True)
+class SendTarget:
+    """Where a model is made."""
+
+    name: str
+    """Its name there."""
+    url: str
+    """The address of an Ollama server."""
+    overwrite: bool = False
+    """Whether it may replace a model of this name."""
+
+
 OnSend = Callable[[SendProgress], None]
 """Called in any thread."""
 
@@ -53,19 +65,10 @@ class ModelSender(Protocol):
     def usual_server(self) -> str:
         """The default address of Ollama."""
 
-    async def send(
-        self,
-        session: Session,
-        name: str,
-        url: str,
-        on_progress: OnSend,
-        cancel: CancelToken,
-        *,
-        overwrite: bool = False,
-    ) -> Sent:
-        """Create the model `name` from the Modelfile of `session` on the Ollama at `url`, and ask it a question.
+    async def send(self, session: Session, target: SendTarget, on_progress: OnSend, cancel: CancelToken) -> Sent:
+        """Create a model from the Modelfile of `session`, and ask it a question.
 
         Raises:
-            TargetError: There is a model of this name, and not `overwrite`.
+            TargetError: There is a model of this name, and it may not be replaced.
             WorkbenchError: It cannot be created, or does not answer; CancelledError when `cancel` was set.
         """

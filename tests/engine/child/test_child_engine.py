@@ -28,7 +28,7 @@ from workbench.engine.child.logits import AnyLogitHost
 from workbench.engine.llama.bench import LlamaBencher
 from workbench.engine.llama.logits import LlamaLogitHost
 from workbench.engine.open import AnyHost
-from workbench.lab.quality.logits import ModelSpec
+from workbench.lab.quality.logits import Chunk, ModelSpec
 
 
 @pytest.fixture
@@ -192,10 +192,10 @@ async def logits(host, files) -> None:
         def keep(first, each, rows=rows):
             rows += [first, [row.copy() for row in each]]
 
-        await models.compute(tokens, 2, keep, CancelToken(), positions.append)
+        await models.compute(Chunk(tokens, 2), keep, CancelToken(), positions.append)
         found.append((tokens, rows[0], np.array(rows[1]), positions[-1], await models.texts(tokens[:2])))
         with pytest.raises(ZeroDivisionError):
-            await models.compute(tokens, 2, lambda *_: 1 / 0, CancelToken(), positions.append)
+            await models.compute(Chunk(tokens, 2), lambda *_: 1 / 0, CancelToken(), positions.append)
         await models.close()
     assert found[0][:2] + found[0][3:] == found[1][:2] + found[1][3:]
     np.testing.assert_array_equal(found[0][2], found[1][2])

@@ -15,7 +15,7 @@ from workbench.core.recipe import Recipe
 from workbench.engine.llama import weights
 from workbench.engine.llama.logits import LlamaLogitHost
 from workbench.engine.llama.native import api
-from workbench.lab.quality.logits import ModelSpec
+from workbench.lab.quality.logits import Chunk, ModelSpec
 from workbench.lab.quality.positions import compare
 
 TEXT = "The licence applies to the work, and to works that are derived from it. <|im_end|> It ends when it is broken. "
@@ -48,7 +48,7 @@ async def figures(models, tokens, first):
         parts.append((position, *compare(rows, targets)))
 
     done = []
-    await models.compute(tokens, first, reduce, CancelToken(), done.append)
+    await models.compute(Chunk(tokens, first), reduce, CancelToken(), done.append)
     return parts, done
 
 
@@ -108,15 +108,15 @@ async def test_a_model_without_logits_for_every_position_is_said(opened, monkeyp
     models = await opened(ModelSpec("demo"))
     monkeypatch.setattr(api, "llama_get_logits_ith", lambda *_: None)
     with pytest.raises(QualityError, match="gives no logits for every position"):
-        await models.compute((1, 2, 3, 4), 0, lambda *_: None, CancelToken(), lambda _: None)
+        await models.compute(Chunk((1, 2, 3, 4), 0), lambda *_: None, CancelToken(), lambda _: None)
 
 
 async def test_stopping_and_closing_end_the_work(opened):
     models = await opened(ModelSpec("demo"))
     cancel, tokens = CancelToken(), (await models.tokenize(TEXT * 2))[:40]
     with pytest.raises(CancelledError):
-        await models.compute(tokens, 0, lambda *_: cancel.set(), cancel, lambda _: None)
-    running = asyncio.create_task(models.compute(tokens, 0, lambda *_: None, CancelToken(), lambda _: None))
+        await models.compute(Chunk(tokens, 0), lambda *_: cancel.set(), cancel, lambda _: None)
+    running = asyncio.create_task(models.compute(Chunk(tokens, 0), lambda *_: None, CancelToken(), lambda _: None))
     await asyncio.sleep(0)
     await models.close()
     with pytest.raises(CancelledError):

@@ -55,13 +55,14 @@ class FakeModels:
         names = [b"%d" % token for token in range(SIZE)]
         return (*names[:5], b"five", *names[6:]) if self._refs[model] == "other" else tuple(names)
 
-    async def compute(self, tokens, first, reduce, cancel, on_position, *, part=True):
+    async def compute(self, chunk, reduce, cancel, on_position):
+        tokens = chunk.tokens
         if self._host.stop_after is not None and self._host.computed >= self._host.stop_after:
             cancel.set()
         if cancel.is_set:
             raise CancelledError("stopped")
         for start in range(0, len(tokens), 10):
-            wanted = list(range(max(first, start), min(start + 10, len(tokens) - 1)))
+            wanted = list(range(max(chunk.first, start), min(start + 10, len(tokens) - 1)))
             if not wanted:
                 continue
             rows = [logits[[tokens[at] for at in wanted]].copy() for logits in self._tables]

@@ -10,6 +10,7 @@ from textual.widgets import OptionList
 from tests.ui.drive import press_keys, shown, started, until
 from tests.ui.fakes import FakeClock, FakeSender, models
 from workbench.core.errors import ServerUnreachableError, TargetError
+from workbench.core.sending import SendTarget
 from workbench.engine.scripted import ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.chat.ollama_dialog import SendDialog, proposed_name
@@ -53,8 +54,8 @@ async def test_a_conversation_becomes_a_model_of_ollama(
         assert app.screen.name_input.value == "why-is-it-blue"
         assert app.screen.server.value == "http://127.0.0.1:11434"
         await press_keys(pilot, "enter")
-        ((session, name, url, overwrite),) = sender.sent
-        assert (name, url, overwrite) == ("why-is-it-blue", "http://127.0.0.1:11434", False)
+        ((session, target),) = sender.sent
+        assert target == SendTarget("why-is-it-blue", "http://127.0.0.1:11434")
         assert session.turns[0].message.content == "Why is it blue?"
         assert "Ollama made why-is-it-blue, and it answers: Hello." in shown(app)
 
@@ -71,7 +72,7 @@ async def test_a_model_of_that_name_is_replaced_only_after_a_second_enter(
         await press_keys(pilot, "end", "x", "enter")
         assert sender.sent == []
         await press_keys(pilot, "enter")
-        assert [(name, overwrite) for _, name, _, overwrite in sender.sent] == [("why-is-it-bluex", True)]
+        assert [(target.name, target.overwrite) for _, target in sender.sent] == [("why-is-it-bluex", True)]
 
 
 async def test_escape_stops_and_then_closes(host: ScriptedHost, clock: FakeClock, sender: FakeSender) -> None:

@@ -11,6 +11,7 @@ from workbench.core.bench import (
     BenchCase,
     Bencher,
     BenchMachine,
+    BenchModel,
     BenchRun,
     BenchSettings,
     BenchTarget,
@@ -21,10 +22,10 @@ from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.engine_hosts import PROCESS
 from workbench.core.models import ModelEntry
-from workbench.engine.child.host import close_in_child, opened
+from workbench.engine.child.host import InChild, opened
 from workbench.engine.child.process import EngineProcess
 from workbench.engine.child.seats import EngineSeats
-from workbench.engine.child.values import ROOT, OpenTarget, Passed
+from workbench.engine.child.values import ROOT, Passed
 from workbench.engine.child.wire import Callback
 
 
@@ -46,30 +47,24 @@ class AnyBencher(Bencher):
             return await self._here.open(case, on_progress, cancel)
         model = await asyncio.to_thread(self._resolve, case.ref)
         arguments = model, case, Callback(on_progress)
-        found: OpenTarget
-        process, found = await opened(self._seats, case.settings.engine_host, cancel, "open_target", *arguments)
-        return _TargetInChild(self._seats, process, found)
+        return _TargetInChild(*await opened(self._seats, case.settings.engine_host, cancel, "open_target", *arguments))
 
 
 class _TargetInChild(BenchTarget):
     """A model opened for a benchmark in a child process."""
 
-    def __init__(self, seats: EngineSeats, process: EngineProcess, target: OpenTarget) -> None:
-        self._seats = seats
-        self._process = process
-        self._number = target.number
-        self._closed = False
-        self.model = target.model
+    def __init__(self, held: InChild, model: BenchModel) -> None:
+        self._held = held
+        self.model = model
 
     @override
     async def prepare(self, settings: BenchSettings, test: BenchTest) -> BenchRun:
-        return _RunInChild(self._process, await self._process.call(ROOT, "prepare", self._number, settings, test))
+        process = self._held.process
+        return _RunInChild(process, await process.call(ROOT, "prepare", self._held.number, settings, test))
 
     @override
     async def close(self) -> None:
-        closed, self._closed = self._closed, True
-        if not closed:
-            await close_in_child(self._seats, self._process, self._number)
+        await self._held.close()
 
 
 class _RunInChild(BenchRun):

@@ -13,15 +13,15 @@ from dataclasses import replace
 from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
-from workbench.core.engine import Engine, EngineHost, ProgressCallback, Request
+from workbench.core.engine import Capabilities, Engine, EngineHost, ProgressCallback, Request
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.events import Batch, Failed, Finished
 from workbench.core.memory import Correction
-from workbench.core.models import ModelEntry
+from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.child.process import EngineProcess
 from workbench.engine.child.seats import EngineSeats
-from workbench.engine.child.values import ROOT, OpenEngine, Passed
+from workbench.engine.child.values import ROOT, OpenObject, Passed
 from workbench.engine.child.wire import Callback
 from workbench.engine.llama.runtime import outcome
 from workbench.engine.outbox import Outbox, RunningAnswers
@@ -35,10 +35,39 @@ _logger = logging.getLogger(__name__)
 Resolve = Callable[[str], ModelEntry]
 
 
+class InChild:
+    """An object that was opened in a child process of `seats`."""
+
+    def __init__(self, seats: EngineSeats, process: EngineProcess, number: int) -> None:
+        self._seats = seats
+        self._closed = False
+        self.process = process
+        self.number = number
+
+    async def call(self, method: str, *arguments: Passed) -> Passed:
+        """The result of one of its methods."""
+        return await self.process.call(self.number, method, *arguments)
+
+    async def close(self) -> None:
+        """Close it, and the process where it was the last object."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await asyncio.wait_for(self.call("close"), CLOSE_S)
+        except WorkbenchError:
+            # The process has ended: everything that it held is free.
+            pass
+        except TimeoutError:
+            _logger.warning("The engine's process does not respond: it is ended where nothing else is open in it.")
+        finally:
+            await asyncio.shield(self._seats.leave(self.process))
+
+
 async def opened(
     seats: EngineSeats, host: str, cancel: CancelToken, method: str, *arguments: Passed
-) -> tuple[EngineProcess, Passed]:
-    """The child for `host`, and what `method` of it opens.
+) -> tuple[InChild, Passed]:
+    """What `method` of the child for `host` opens, and what is known of it.
 
     Where the task is cancelled, it is closed as soon as it is open.
     """
@@ -48,7 +77,8 @@ async def opened(
         raise CancelledError("Loading was stopped.")
     opening = process.submit(ROOT, method, *arguments, cancel)
     try:
-        return process, await outcome(opening)
+        found: OpenObject[Passed] = await outcome(opening)
+        return InChild(seats, process, found.number), found.facts
     except asyncio.CancelledError:
         cancel.set()
         loop = asyncio.get_running_loop()
@@ -82,11 +112,11 @@ class ChildHost(EngineHost):
         if self._correction is not None and model.architecture:
             correction = dict(await self._correction(model.architecture))
         asked = model, settings, correction
-        found: OpenEngine
-        process, found = await opened(self._seats, settings.engine_host, cancel, "open", *asked, Callback(on_progress))
+        held, facts = await opened(self._seats, settings.engine_host, cancel, "open", *asked, Callback(on_progress))
+        info, capabilities = facts
         # The start of the process is a part of the load.
-        info = replace(found.info, load_ms=(time.perf_counter() - began) * 1e3)
-        return ChildEngine(self._seats, process, replace(found, info=info), asked)
+        info = replace(info, load_ms=(time.perf_counter() - began) * 1e3)
+        return ChildEngine(self._seats, held, info, capabilities, asked)
 
     @override
     async def shutdown(self) -> None:
@@ -99,22 +129,22 @@ class ChildEngine(Engine):
     def __init__(
         self,
         seats: EngineSeats,
-        process: EngineProcess,
-        engine: OpenEngine,
+        held: InChild,
+        info: EngineInfo,
+        capabilities: Capabilities,
         asked: tuple[ModelEntry, LoadSettings, Correction],
     ) -> None:
         self._seats = seats
-        self._process: EngineProcess | None = process
-        self._number = engine.number
+        self._held: InChild | None = held
         self._asked = asked
         self._loading = asyncio.Lock()
         self._answers = RunningAnswers()
-        self.info = engine.info
-        self.capabilities = engine.capabilities
+        self.info = info
+        self.capabilities = capabilities
 
     @override
     async def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
-        process = self._process
+        before_it = self._held
         try:
             running = await self._running(cancel)
         except WorkbenchError as error:
@@ -122,12 +152,12 @@ class ChildEngine(Engine):
             return
 
         def start(outbox: Outbox) -> None:
-            running.submit(self._number, "generate", request, cancel, outbox=outbox)
+            running.process.submit(running.number, "generate", request, cancel, outbox=outbox)
 
         async with aclosing(self._answers.stream(start, cancel)) as batches:  # type: ignore[type-var]
             async for batch in batches:
                 *before, last = batch
-                if running is not process and isinstance(last, Finished):
+                if running is not before_it and isinstance(last, Finished):
                     last = replace(last, notice=" ".join(filter(None, (last.notice, LOADED_AGAIN))))
                 yield (*before, last)
 
@@ -153,42 +183,26 @@ class ChildEngine(Engine):
             return
         self._answers.close()
         async with self._loading:
-            if self._process is not None:
-                await close_in_child(self._seats, self._process, self._number)
+            if self._held is not None:
+                await self._held.close()
 
     async def _call(self, method: str, *arguments: Passed) -> Passed:
-        process = await self._running(CancelToken())
-        return await process.call(self._number, method, *arguments)
+        return await (await self._running(CancelToken())).call(method, *arguments)
 
-    async def _running(self, cancel: CancelToken) -> EngineProcess:
-        """The process with the model, which is loaded again where that has ended."""
+    async def _running(self, cancel: CancelToken) -> InChild:
+        """The model, which is loaded again where its process has ended."""
         self._answers.check_open()
         async with self._loading:
             self._answers.check_open()
-            if self._process is not None and self._process.ended is None:
-                return self._process
-            if (ended := self._process) is not None:
-                self._process = None
-                await self._seats.leave(ended)
+            if self._held is not None and self._held.process.ended is None:
+                return self._held
+            if (ended := self._held) is not None:
+                self._held = None
+                await self._seats.leave(ended.process)
             _, settings, _ = self._asked
             nothing = Callback(lambda _: None)
-            found: OpenEngine
-            process, found = await opened(self._seats, settings.engine_host, cancel, "open", *self._asked, nothing)
-            self._process, self._number = process, found.number
-            return process
-
-
-async def close_in_child(seats: EngineSeats, process: EngineProcess, number: int) -> None:
-    """Close an object of a child, and the process where it was the last one."""
-    try:
-        await asyncio.wait_for(process.call(number, "close"), CLOSE_S)
-    except WorkbenchError:
-        # The process has ended: everything that it held is free.
-        pass
-    except TimeoutError:
-        _logger.warning("The engine's process does not respond: it is ended where nothing else is open in it.")
-    finally:
-        await asyncio.shield(seats.leave(process))
+            self._held, _ = await opened(self._seats, settings.engine_host, cancel, "open", *self._asked, nothing)
+            return self._held
 
 
 def _discard(seats: EngineSeats, process: EngineProcess, loop: asyncio.AbstractEventLoop, done: Future[Passed]) -> None:
@@ -196,7 +210,7 @@ def _discard(seats: EngineSeats, process: EngineProcess, loop: asyncio.AbstractE
 
     async def close() -> None:
         if done.exception() is None:
-            await close_in_child(seats, process, done.result().number)
+            await InChild(seats, process, done.result().number).close()
         else:
             await seats.leave(process)
 

@@ -12,12 +12,11 @@ from workbench.core.engine import ProgressCallback
 from workbench.core.engine_hosts import PROCESS
 from workbench.core.errors import QualityError, WorkbenchError
 from workbench.core.models import ModelEntry
-from workbench.engine.child.host import close_in_child, opened
-from workbench.engine.child.process import EngineProcess
+from workbench.engine.child.host import InChild, opened
 from workbench.engine.child.seats import EngineSeats
-from workbench.engine.child.values import ROOT, OpenLogits
+from workbench.engine.child.values import ROOT
 from workbench.engine.child.wire import Callback
-from workbench.lab.quality.logits import Floats, LogitHost, LogitModels, ModelSpec, Reduce
+from workbench.lab.quality.logits import Chunk, Floats, LogitHost, LogitModel, LogitModels, ModelSpec, Reduce
 
 
 class AnyLogitHost(LogitHost):
@@ -42,46 +41,34 @@ class AnyLogitHost(LogitHost):
             return await self._here.open(specs, n_ctx, on_progress, cancel)
         models = {spec.ref: await asyncio.to_thread(self._resolve, spec.ref) for spec in specs}
         arguments = models, tuple(specs), n_ctx, Callback(on_progress)
-        found: OpenLogits
-        process, found = await opened(self._seats, first, cancel, "open_logits", *arguments)
-        return _ChildLogits(self._seats, process, found)
+        return _ChildLogits(*await opened(self._seats, first, cancel, "open_logits", *arguments))
 
 
 class _ChildLogits(LogitModels):
     """Models that are open together in a child process."""
 
-    def __init__(self, seats: EngineSeats, process: EngineProcess, found: OpenLogits) -> None:
-        self._seats = seats
-        self._process = process
-        self._number = found.number
-        self._closed = False
-        self.models = found.models
+    def __init__(self, held: InChild, models: tuple[LogitModel, ...]) -> None:
+        self._held = held
+        self.models = models
 
     @override
     async def tokenize(self, text: str) -> tuple[int, ...]:
-        found: tuple[int, ...] = await self._process.call(self._number, "tokenize", text)
+        found: tuple[int, ...] = await self._held.call("tokenize", text)
         return found
 
     @override
     async def texts(self, tokens: Sequence[int]) -> tuple[bytes, ...]:
-        found: tuple[bytes, ...] = await self._process.call(self._number, "texts", tokens)
+        found: tuple[bytes, ...] = await self._held.call("texts", tokens)
         return found
 
     @override
     async def vocabulary(self, model: int) -> tuple[bytes, ...]:
-        found: tuple[bytes, ...] = await self._process.call(self._number, "vocabulary", model)
+        found: tuple[bytes, ...] = await self._held.call("vocabulary", model)
         return found
 
     @override
     async def compute(
-        self,
-        tokens: Sequence[int],
-        first: int,
-        reduce: Reduce,
-        cancel: CancelToken,
-        on_position: Callable[[int], None],
-        *,
-        part: bool = True,
+        self, chunk: Chunk, reduce: Reduce, cancel: CancelToken, on_position: Callable[[int], None]
     ) -> None:
         problems: list[Exception] = []
         stop = CancelToken()
@@ -96,9 +83,9 @@ class _ChildLogits(LogitModels):
                 problems.append(error)
                 stop.set()
 
-        arguments = tuple(tokens), first, Callback(reduce_here), stop, Callback(on_position), part
+        arguments = chunk, Callback(reduce_here), stop, Callback(on_position)
         try:
-            await self._process.call(ROOT, "compute_logits", self._number, *arguments)
+            await self._held.process.call(ROOT, "compute_logits", self._held.number, *arguments)
         except WorkbenchError:
             if not problems:
                 raise
@@ -110,6 +97,4 @@ class _ChildLogits(LogitModels):
 
     @override
     async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            await close_in_child(self._seats, self._process, self._number)
+        await self._held.close()

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from workbench.core.bench import BenchModel
-from workbench.core.engine import Capabilities
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Batch
-from workbench.core.models import EngineInfo
 from workbench.engine.llama.checkpoints import CheckpointLimits
-from workbench.lab.quality.logits import LogitModel
 
 Passed: TypeAlias = Any
 """An argument or a result of a call: a value that can be pickled."""
 
+FactsT = TypeVar("FactsT")
 ROOT = 0
 """The number of the object that is there from the beginning."""
 
@@ -92,25 +89,8 @@ class HostOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenEngine:
-    """An engine that was opened in the child."""
+class OpenObject(Generic[FactsT]):
+    """An object that was opened in the child, and what is known of it."""
 
     number: int
-    info: EngineInfo
-    capabilities: Capabilities
-
-
-@dataclass(frozen=True, slots=True)
-class OpenTarget:
-    """A model that was opened in the child for a benchmark."""
-
-    number: int
-    model: BenchModel
-
-
-@dataclass(frozen=True, slots=True)
-class OpenLogits:
-    """Models that were opened in the child for their logits."""
-
-    number: int
-    models: tuple[LogitModel, ...]
+    facts: FactsT

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from workbench.core.bench import BenchCase, BenchSettings, BenchTest
+from workbench.core.bench import BenchCase, BenchModel, BenchSettings, BenchTest
 from workbench.core.cancel import CancelToken
-from workbench.core.engine import Engine
+from workbench.core.engine import Capabilities, Engine
 from workbench.core.errors import EngineError, WorkbenchError
 from workbench.core.memory import Correction
-from workbench.core.models import ModelEntry
+from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.child.values import (
     ROOT,
@@ -29,9 +29,7 @@ from workbench.engine.child.values import (
     HostOptions,
     Logged,
     MethodCall,
-    OpenEngine,
-    OpenLogits,
-    OpenTarget,
+    OpenObject,
     Passed,
     Returned,
 )
@@ -45,7 +43,7 @@ from workbench.processes import take_output
 if TYPE_CHECKING:
     from workbench.engine.llama.bench import LlamaBencher
     from workbench.engine.llama.plan import Machine
-    from workbench.lab.quality.logits import ModelSpec, Reduce
+    from workbench.lab.quality.logits import Chunk, LogitModel, ModelSpec, Reduce
 
 _logger = logging.getLogger(__name__)
 
@@ -92,22 +90,22 @@ class HostedEngines:
         correction: Correction,
         on_progress: Callable[[float], None],
         cancel: CancelToken,
-    ) -> OpenEngine:
+    ) -> OpenObject[tuple[EngineInfo, Capabilities]]:
         """See `EngineHost.open`."""
         assert self._host is not None
         self._models[model.ref], self._corrections[model.architecture or ""] = model, correction
         engine: Engine = await self._host.open(model.ref, settings, on_progress, cancel)
-        return OpenEngine(self._add(engine), engine.info, engine.capabilities)
+        return OpenObject(self._add(engine), (engine.info, engine.capabilities))
 
     async def open_target(
         self, model: ModelEntry, case: BenchCase, on_progress: Callable[[float], None], cancel: CancelToken
-    ) -> OpenTarget:
+    ) -> OpenObject[BenchModel]:
         """See `Bencher.open`."""
         self._models[case.ref] = model
         bencher = self._benches()
         machine = await bencher.machine()
         target = await bencher.open(case, on_progress, cancel)
-        return OpenTarget(self._add(target), replace(target.model, build=machine))
+        return OpenObject(self._add(target), replace(target.model, build=machine))
 
     async def prepare(self, target: int, settings: BenchSettings, test: BenchTest) -> int:
         """The number of a run: see `BenchTarget.prepare`."""
@@ -120,26 +118,24 @@ class HostedEngines:
         n_ctx: int,
         on_progress: Callable[[float], None],
         cancel: CancelToken,
-    ) -> OpenLogits:
+    ) -> OpenObject[tuple[LogitModel, ...]]:
         """See `LogitHost.open`; `models` are those of the specifications, by reference."""
         from workbench.engine.llama.logits import LlamaLogitHost
 
         host = LlamaLogitHost(models.__getitem__, memory_guard=self._guard)
         found = await host.open(specs, n_ctx, on_progress, cancel)
-        return OpenLogits(self._add(found), found.models)
+        return OpenObject(self._add(found), found.models)
 
     async def compute_logits(
         self,
         number: int,
-        tokens: Sequence[int],
-        first: int,
+        chunk: Chunk,
         reduce: Reduce,
         cancel: CancelToken,
         on_position: Callable[[int], None],
-        part: bool,
     ) -> None:
         """See `LogitModels.compute`."""
-        await self.objects[number].compute(tokens, first, reduce, cancel, on_position, part=part)
+        await self.objects[number].compute(chunk, reduce, cancel, on_position)
 
     async def machine(self) -> Machine:
         """The hardware, as this build sees it."""

@@ -23,7 +23,7 @@ from workbench.engine.llama.plan import Plan, make_plan, read_files
 from workbench.engine.llama.runtime import Job, current_machine, shared_runtime
 from workbench.gguf.header import Header
 from workbench.gguf.model import describe
-from workbench.lab.quality.logits import Floats, LogitHost, LogitModel, LogitModels, ModelSpec, Reduce
+from workbench.lab.quality.logits import Chunk, Floats, LogitHost, LogitModel, LogitModels, ModelSpec, Reduce
 
 if TYPE_CHECKING:
     from workbench.engine.llama.native import AbortFlag, Pointer
@@ -104,17 +104,10 @@ class LlamaLogits(LogitModels):
 
     @override
     async def compute(
-        self,
-        tokens: Sequence[int],
-        first: int,
-        reduce: Reduce,
-        cancel: CancelToken,
-        on_position: Callable[[int], None],
-        *,
-        part: bool = True,
+        self, chunk: Chunk, reduce: Reduce, cancel: CancelToken, on_position: Callable[[int], None]
     ) -> None:
         def steps(_: Job) -> Generator[None, None, None]:
-            for position in self._loaded.compute(tokens, first, reduce, cancel, part=part):
+            for position in self._loaded.compute(chunk, reduce, cancel):
                 on_position(position)
                 yield
 
@@ -203,21 +196,19 @@ class _Loaded:
         for flag in self._flags:
             flag.up()
 
-    def compute(
-        self, tokens: Sequence[int], first: int, reduce: Reduce, cancel: CancelToken, *, part: bool
-    ) -> Iterator[int]:
+    def compute(self, chunk: Chunk, reduce: Reduce, cancel: CancelToken) -> Iterator[int]:
         """See `LogitModels.compute`; one native step for each `next`, which gives the positions that are done."""
         from workbench.engine.llama.native import api
 
-        ids = list(tokens)
-        if part and self.vocabulary.adds_bos:
+        ids = list(chunk.tokens)
+        if chunk.part and self.vocabulary.adds_bos:
             ids[0] = api.llama_vocab_bos(self.vocabulary.native)
         for flag, ctx in zip(self._flags, self._contexts, strict=True):
             flag.down()
             api.llama_memory_clear(api.llama_get_memory(ctx), True)
         for start in range(0, len(ids), PIECE):
             end = min(start + PIECE, len(ids))
-            wanted = range(max(first, start), min(end, len(ids) - 1))
+            wanted = range(max(chunk.first, start), min(end, len(ids) - 1))
             rows: list[Floats] = []
             for number in range(len(self._contexts)):
                 self._check_open(cancel)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
-from workbench.core.sending import ModelSender, OnSend, Sent
+from workbench.core.sending import ModelSender, OnSend, SendTarget, Sent
 from workbench.core.servers import server_url
 from workbench.core.session import Session
 from workbench.engine.remote.addresses import AddressBook
@@ -33,22 +33,13 @@ class SessionSender(ModelSender):
         return self.addresses.ollama
 
     @override
-    async def send(
-        self,
-        session: Session,
-        name: str,
-        url: str,
-        on_progress: OnSend,
-        cancel: CancelToken,
-        *,
-        overwrite: bool = False,
-    ) -> Sent:
+    async def send(self, session: Session, target: SendTarget, on_progress: OnSend, cancel: CancelToken) -> Sent:
         modelfile = await asyncio.to_thread(self._read, session)
         from workbench.engine.remote.http import ServerClient, Timeouts
         from workbench.engine.remote.ollama_create import create_model
 
-        client = ServerClient(self.addresses.address(server_url(url)), Timeouts())
-        return await create_model(client, modelfile, name, on_progress, cancel, overwrite=overwrite)
+        client = ServerClient(self.addresses.address(server_url(target.url)), Timeouts())
+        return await create_model(client, modelfile, target.name, on_progress, cancel, overwrite=target.overwrite)
 
     def _read(self, session: Session) -> Modelfile:
         # Imported here, in a thread, because the HTTP client would block the screen.

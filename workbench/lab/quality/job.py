@@ -14,8 +14,8 @@ from workbench.core.errors import CancelledError, QualityError, WorkbenchError
 from workbench.lab.bench.bench import time_left
 from workbench.lab.quality.figures import Figures, figures
 from workbench.lab.quality.keeping import QualityTools, measured_model, new_record, token_figures
-from workbench.lab.quality.logits import LogitModels
-from workbench.lab.quality.passes import Chunk, Passes, PassProgress
+from workbench.lab.quality.logits import Chunk, LogitModels
+from workbench.lab.quality.passes import Passes, PassProgress
 from workbench.lab.quality.plan import QualityPlan
 from workbench.lab.quality.record import (
     BEFORE,

@@ -14,8 +14,8 @@ from workbench.core.engine import Engine, MemoryAdviser, Request
 from workbench.core.errors import QualityError, WorkbenchError
 from workbench.lab.quality.figures import Figures, figures
 from workbench.lab.quality.keeping import QualityTools, measured_model, new_record, token_figures
-from workbench.lab.quality.logits import LogitHost, LogitModels, ModelSpec
-from workbench.lab.quality.passes import Chunk, Passes, PassProgress
+from workbench.lab.quality.logits import Chunk, LogitHost, LogitModels, ModelSpec
+from workbench.lab.quality.passes import Passes, PassProgress
 from workbench.lab.quality.positions import TOP, Alternatives, Divergence, joined
 from workbench.lab.quality.record import BEFORE, WORST, PackedTokens, QualityCandidate, WorstPlace
 

@@ -46,6 +46,22 @@ class LogitModel:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Tokens that are computed in an empty context; every one after position `first` is scored."""
+
+    tokens: tuple[int, ...]
+    first: int
+    part: bool = True
+    """Whether it is a part of a text, which begins with any word: the BOS that the model adds to every text takes the
+    place of the first token, as in llama-perplexity."""
+
+    @property
+    def targets(self) -> Ids:
+        """The scored tokens."""
+        return np.asarray(self.tokens[self.first + 1 :], dtype=np.int32)
+
+
 class LogitModels(Protocol):
     """Models that are open together and computed in lock-step; the first one tokenizes."""
 
@@ -61,20 +77,10 @@ class LogitModels(Protocol):
         """The names of all tokens of one of the models."""
 
     async def compute(
-        self,
-        tokens: Sequence[int],
-        first: int,
-        reduce: Reduce,
-        cancel: CancelToken,
-        on_position: Callable[[int], None],
-        *,
-        part: bool = True,
+        self, chunk: Chunk, reduce: Reduce, cancel: CancelToken, on_position: Callable[[int], None]
     ) -> None:
-        """Compute `tokens` in empty contexts; `reduce` gets the logits from position `first` to the last but one,
+        """Compute a chunk in empty contexts; `reduce` gets the logits from its first position to the last but one,
         and `on_position` the number of positions that are done; both are called in the engine's thread.
-
-        The tokens of a `part` of a text begin with any word: the BOS that the model adds to every text takes the place
-        of the first one, as in llama-perplexity.
 
         Raises:
             CancelledError: `cancel` was set.

@@ -10,24 +10,8 @@ import numpy as np
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import QualityError
-from workbench.lab.quality.logits import Floats, Ids, LogitHost, LogitModel, LogitModels, ModelSpec
+from workbench.lab.quality.logits import Chunk, Floats, LogitHost, LogitModel, LogitModels, ModelSpec
 from workbench.lab.quality.positions import Alternatives, Divergence, compare, compare_kept, joined, keep
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Tokens that are computed in an empty context; every one after position `first` is scored."""
-
-    tokens: tuple[int, ...]
-    first: int
-    part: bool = True
-    """See `LogitModels.compute`."""
-
-    @property
-    def targets(self) -> Ids:
-        """The scored tokens."""
-        return np.asarray(self.tokens[self.first + 1 :], dtype=np.int32)
-
 
 Split = Callable[[LogitModels], Awaitable[Sequence[Chunk]]]
 """Makes the chunks, with the opened reference: only a model can tokenize."""
@@ -136,7 +120,7 @@ class Passes:
             done = self._computed + position * len(models.models)
             self._on_progress(PassProgress("computing", min(1.0, done / total)))
 
-        await models.compute(chunk.tokens, chunk.first, reduce, cancel, show, part=chunk.part)
+        await models.compute(chunk, reduce, cancel, show)
         self._computed += len(chunk.tokens) * len(models.models)
         found = [joined(each) for each in zip(*compared, strict=True)]
         names = [model.entry.label for model in models.models]

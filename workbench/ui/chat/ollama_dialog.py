@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -13,14 +12,14 @@ from textual.widgets import Input, Label
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, TargetError, WorkbenchError
-from workbench.core.sending import ModelSender, SendPhase, SendProgress, Sent
+from workbench.core.sending import ModelSender, SendPhase, SendProgress, SendTarget, Sent
 from workbench.core.session import Session
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
 from workbench.ui.widgets.input_line import InputLine
-from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.list_lines import ListLines
 
 PHASES: dict[SendPhase, str] = {
     "looking": "Looking for a server at",
@@ -37,12 +36,6 @@ def proposed_name(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")[:32].strip("-") or "my-model"
 
 
-class SendLines(Lines):
-    """The progress, or the error."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"send--bar", "send--figure", "send--dim", "send--error", "gauge--track"}
-
-
 class SendDialog(Dialog[Sent | None]):
     """Asks for a name and a server, and sends the model of a conversation; returns the result."""
 
@@ -50,7 +43,7 @@ class SendDialog(Dialog[Sent | None]):
 
     name_input = query_one("#send-name", Input)
     server = query_one("#send-server", Input)
-    state = query_one(SendLines)
+    state = query_one(ListLines)
 
     def __init__(self, sender: ModelSender, session: Session) -> None:
         super().__init__()
@@ -69,10 +62,10 @@ class SendDialog(Dialog[Sent | None]):
             yield InputLine("send-name", value=proposed_name(self._session.title))
             yield Label("Ollama is at", classes="dialog-label", markup=False)
             yield InputLine("send-server", value=self._sender.usual_server)
-            yield SendLines()
+            yield ListLines(widget_id="send-state")
 
     def on_mount(self) -> None:
-        self._say("The model file is sent too, unless Ollama has it.", "send--dim")
+        self._say("The model file is sent too, unless Ollama has it.", "rows--dim")
         self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
         self.name_input.focus()
 
@@ -95,18 +88,17 @@ class SendDialog(Dialog[Sent | None]):
         name, url = self.name_input.value.strip(), self.server.value.strip()
         self._painter.resume()
         try:
-            sent = await self._sender.send(
-                self._session, name, url, self._note, cancel, overwrite=self._taken == (name, url)
-            )
+            target = SendTarget(name, url, overwrite=self._taken == (name, url))
+            sent = await self._sender.send(self._session, target, self._note, cancel)
         except CancelledError as error:
-            self._end(error.message, "send--dim")
+            self._end(error.message, "rows--dim")
         except TargetError as error:
             self._taken = (name, url)
-            self._end(f"{error.message} Enter again replaces it.", "send--error")
+            self._end(f"{error.message} Enter again replaces it.", "rows--error")
         except WorkbenchError as error:
-            self._end(str(error), "send--error")
+            self._end(str(error), "rows--error")
         else:
-            self._end("", "send--dim")
+            self._end("", "rows--dim")
             self.dismiss(sent)
 
     def _end(self, text: str, style: str) -> None:
@@ -126,9 +118,9 @@ class SendDialog(Dialog[Sent | None]):
         text = f"{PHASES[progress.phase]} {clean_line(progress.what)}"
         second = Content("")
         if progress.fraction is not None:
-            figure = styled((f" {progress.fraction:4.0%}", "send--figure"))
-            second = bar(progress.fraction, max(8, min(48, width - 8)), "send--bar") + figure
-        self.state.set_lines([styled((cut(text, width), "send--dim")), second])
+            figure = styled((f" {progress.fraction:4.0%}", "rows--figure"))
+            second = bar(progress.fraction, max(8, min(48, width - 8)), "rows--bar") + figure
+        self.state.set_lines([styled((cut(text, width), "rows--dim")), second])
 
     def action_close(self) -> None:
         if self._cancel is not None:

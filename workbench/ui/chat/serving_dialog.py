@@ -17,27 +17,15 @@ from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.keys import key
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut, styled
-from workbench.ui.widgets.lines import Lines
+from workbench.ui.kit.text import DONE, FAILED, RUNS, WAITS, cut, styled
+from workbench.ui.widgets.list_lines import ListLines
 from workbench.ui.widgets.rows import Rows
 
 LOOK_SECONDS = 0.5
-_MARKS = {
-    "waiting": ("·", "rows--dim"),
-    "prefill": ("▸", "rows--figure"),
-    "decode": ("▸", "rows--figure"),
-    "failed": ("✗", "rows--error"),
-    "cancelled": ("·", "rows--dim"),
-}
+_MARKS = {"waiting": WAITS, "prefill": RUNS, "decode": RUNS, "failed": FAILED, "cancelled": WAITS}
 _HEADS = ("client", "state", "TTFT", "tokens/s", "prompt, cached")
 _WIDTHS = (11, 10, 10, 17)
 """The columns after the first."""
-
-
-class RequestDetails(Lines):
-    """The selected request."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"request--label"}
 
 
 class ServingDialog(Dialog[bool]):
@@ -50,7 +38,7 @@ class ServingDialog(Dialog[bool]):
     ]
 
     rows = query_one("#requests", Rows)
-    details = query_one(RequestDetails)
+    details = query_one(ListLines)
 
     def __init__(self, serving: Serving) -> None:
         super().__init__()
@@ -61,7 +49,7 @@ class ServingDialog(Dialog[bool]):
         title = f"Served at {self._serving.url}/v1"
         with dialog_box("serving-box", title, "x stops serving · Esc closes, and it goes on"):
             yield Rows("requests")
-            yield RequestDetails()
+            yield ListLines(widget_id="request-details")
 
     def on_mount(self) -> None:
         self.call_after_refresh(self.look)
@@ -91,7 +79,7 @@ class ServingDialog(Dialog[bool]):
         if index >= len(self._requests):
             return Content("")
         request = self._requests[index]
-        mark, style = _MARKS.get(request.state, ("✓", "rows--good"))
+        mark, style = _MARKS.get(request.state, DONE)
         return styled((f" {mark}", style), (_columns(_texts(request), width)[2:], ""))
 
     @on(Rows.Moved)
@@ -103,7 +91,7 @@ class ServingDialog(Dialog[bool]):
             ago = duration_text(max(0.0, time.time() - request.began))
             written = f"{fmt.count(metrics.completion_tokens)} tokens written"
             text = f"request {request.number}, {request.route}, {ago} ago, {written}"
-            self.details.set_lines([styled((cut(clean_line(text), self.details.size.width), "request--label"))])
+            self.details.set_lines([styled((cut(clean_line(text), self.details.size.width), "rows--dim"))])
         else:
             self.details.set_lines([])
 

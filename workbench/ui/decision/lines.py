@@ -13,15 +13,12 @@ from workbench.lab.decision.contender import Contender
 from workbench.lab.decision.plot import plot_rows
 from workbench.lab.decision.record import DecisionRecord, contender_cells
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut, padded, paragraph, styled
+from workbench.ui.kit.text import DONE, FAILED, cut, padded, paragraph, styled
 
 VERDICT_STYLES = {"choice": "rows--good", "unsure": "rows--warning", "none": "rows--error", "nothing": "rows--accent"}
 _SIGNS: Mapping[State, tuple[str, str]] = {
-    "met": ("✓", "rows--good"),
-    "failed": ("✗", "rows--error"),
-    "unsure": ("?", "rows--warning"),
-    "unknown": ("–", "rows--dim"),
-}
+    "met": DONE, "failed": FAILED, "unsure": ("?", "rows--warning"), "unknown": ("–", "rows--dim"),
+}  # fmt: skip
 """The sign of a constraint of a contender, in the order of the constraints."""
 _WIDTHS = (4, 0, 8, 14, 9, 16, 7, 9, 9, 9)
 """Columns of `CONTENDER_COLUMNS`; the second takes what is left."""

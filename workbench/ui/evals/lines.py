@@ -10,9 +10,9 @@ from workbench.lab.evals.pack import EvalPack
 from workbench.lab.evals.record import EvalRecord, EvalResult
 from workbench.lab.evals.report import WORDS, answer_text, interval_text, rate_text, verdicts
 from workbench.ui.kit.sanitize import clean, clean_line
-from workbench.ui.kit.text import beside, cut, cut_line, heading, padded, paragraph, styled, wrap
+from workbench.ui.kit.text import DONE, FAILED, beside, cut, cut_line, heading, padded, paragraph, styled, wrap
 
-SIGNS = {True: ("✓", "rows--good"), False: ("✗", "rows--error"), None: ("–", "rows--warning")}
+SIGNS = {True: DONE, False: FAILED, None: ("–", "rows--warning")}
 """The sign of a verdict and its class; a word stands beside it wherever there is room."""
 LEAST_COLUMN = 26
 """Terminal columns below which answers stand below each other."""

@@ -15,20 +15,15 @@ GRAPH_ROWS = 2
 WARN_AT = 0.80
 CRITICAL_AT = 0.95
 _BLOCKS = " ▁▂▃▄▅▆▇█"
+_GLYPHS = (
+    "┏━┓ ╻ ╺━┓╺━┓╻ ╻┏━╸┏━╸╺━┓┏━┓┏━┓   ",
+    "┃ ┃ ┃ ┏━┛ ━┫┗━┫┗━┓┣━┓  ┃┣━┫┗━┫╺━╸",
+    "┗━┛ ╹ ┗━╸╺━┛  ╹╺━┛┗━┛  ╹┗━┛╺━┛   ",
+)
 _DIGITS = {
-    "0": ("┏━┓", "┃ ┃", "┗━┛"),
-    "1": (" ╻ ", " ┃ ", " ╹ "),
-    "2": ("╺━┓", "┏━┛", "┗━╸"),
-    "3": ("╺━┓", " ━┫", "╺━┛"),
-    "4": ("╻ ╻", "┗━┫", "  ╹"),
-    "5": ("┏━╸", "┗━┓", "╺━┛"),
-    "6": ("┏━╸", "┣━┓", "┗━┛"),
-    "7": ("╺━┓", "  ┃", "  ╹"),
-    "8": ("┏━┓", "┣━┫", "┗━┛"),
-    "9": ("┏━┓", "┗━┫", "╺━┛"),
-    ".": (" ", " ", "•"),
-    ",": (" ", " ", "╹"),
-    fmt.DASH: ("   ", "╺━╸", "   "),
+    **{each: [row[3 * at : 3 * at + 3] for row in _GLYPHS] for at, each in enumerate(f"0123456789{fmt.DASH}")},
+    ".": [" ", " ", "•"],
+    ",": [" ", " ", "╹"],
 }
 
 
@@ -79,7 +74,7 @@ def sparkline(values: Sequence[float | None], width: int) -> Content:
 
 def digits(text: str) -> list[str]:
     """`text` in glyphs of three rows."""
-    glyphs = [_DIGITS.get(character, ("   ",) * 3) for character in text]
+    glyphs = [_DIGITS.get(character, ["   "] * 3) for character in text]
     return ["".join(glyph[row] for glyph in glyphs) for row in range(3)]
 
 

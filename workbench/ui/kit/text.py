@@ -17,6 +17,9 @@ MEASURE = 100
 """The widest that running text is set, in cells: longer lines are hard to read. Code and tables take all the width."""
 SHORT_NAME = 22
 """Columns for the model on a narrow screen."""
+WAITS, RUNS = ("·", "rows--dim"), ("▸", "rows--figure")
+DONE, FAILED = ("✓", "rows--good"), ("✗", "rows--error")
+"""The marks of work in a list, with their styles."""
 
 
 @lru_cache(maxsize=1024)

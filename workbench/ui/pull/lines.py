@@ -12,16 +12,10 @@ from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.table import Column, Table
-from workbench.ui.kit.text import cut, cut_line, paragraph, styled
+from workbench.ui.kit.text import DONE, FAILED, RUNS, WAITS, cut, cut_line, paragraph, styled
 from workbench.ui.pull.queue import QueuedPull
 
-_STATES = {
-    "waiting": ("·", "rows--dim"),
-    "running": ("▸", "rows--figure"),
-    "stopped": ("‖", "rows--warning"),
-    "done": ("✓", "rows--good"),
-    "failed": ("✗", "rows--error"),
-}
+_MARKS = {"waiting": WAITS, "running": RUNS, "stopped": ("‖", "rows--warning"), "done": DONE, "failed": FAILED}
 INTRODUCTION = (
     "Type the name of a model, and press Enter: Hugging Face is searched for GGUF files only then.",
     "Or type what to fetch: hf.co/USER/REPO or its address lists the quantizations, and whether each fits in memory;",
@@ -104,7 +98,7 @@ def offer_lines(offer: Offer, found: Offers, width: int, *, with_mmproj: bool, k
 
 def job_row(job: QueuedPull, width: int) -> Content:
     """A download in one row."""
-    mark, style = _STATES[job.state]
+    mark, style = _MARKS[job.state]
     state = job_state(job, wide=width >= 90)
     room = max(12, width - len(state) - 7)
     name = cut(clean_line(job.label), room)
@@ -132,7 +126,7 @@ def job_state(job: QueuedPull, *, wide: bool) -> str:
 
 def bar_line(job: QueuedPull, waiting: int, key: str, width: int) -> Content:
     """The download that runs, else the last one, for the row above the keys."""
-    mark, style = _STATES[job.state]
+    mark, style = _MARKS[job.state]
     style = {"rows--good": "job--done", "rows--error": "job--failed"}.get(style, "job--run")
     more = f" · {waiting} waiting" if waiting else ""
     state = f"  {job_state(job, wide=False)}{more} "

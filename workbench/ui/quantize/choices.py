@@ -104,13 +104,13 @@ def first_choice(kinds: Sequence[QuantType], present: frozenset[str]) -> int:
 def source_lines(source: ModelEntry, index: int, count: int, width: int) -> list[Content]:
     """A source, one of `count`, in two rows: its quantization, and its path."""
     first = styled(
-        ("from  ", "source--label"),
-        (clean_line(source.quant or fmt.DASH), "source--figure"),
+        ("from  ", "rows--dim"),
+        (clean_line(source.quant or fmt.DASH), "rows--figure"),
         (f"  {fmt.size(source.size_bytes)} · {fmt.bits(source.bits_per_weight, ' bits')}", ""),
-        (f"  ← {index + 1} of {count} →" if count > 1 else "", "source--key"),
-        ("   quantized already" if is_quantized(source.quant) else "", "source--warning"),
+        (f"  ← {index + 1} of {count} →" if count > 1 else "", "rows--accent"),
+        ("   quantized already" if is_quantized(source.quant) else "", "rows--warning"),
     )
-    return [first, styled((f"      {cut_path(source.path or '', max(10, width - 7))}", "source--label"))]
+    return [first, styled((f"      {cut_path(source.path or '', max(10, width - 7))}", "rows--dim"))]
 
 
 def choice_notes(kind: QuantType, choices: Choices, problems: Sequence[str]) -> list[tuple[str, str]]:

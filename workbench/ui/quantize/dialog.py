@@ -32,24 +32,12 @@ from workbench.ui.kit.text import cut, paragraph, styled
 from workbench.ui.quantize.choices import Choices, choice_notes, first_choice, source_lines, sources_of
 from workbench.ui.services import Services
 from workbench.ui.widgets.input_line import InputLine
-from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.list_lines import ListLines
 from workbench.ui.widgets.rows import Rows
 
 TYPING_SECONDS = 0.4
 """Pause in typing after which a path is looked at."""
 _KINDS: Sequence[QuantType] = tuple(QUANT_TYPES.values())
-
-
-class SourceLine(Lines):
-    """The selected source, in two rows."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"source--label", "source--figure", "source--key", "source--warning"}
-
-
-class ChoiceNotes(Lines):
-    """Problems and figures of the choice."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"note--good", "note--warning", "note--error", "note--dim"}
 
 
 class QuantizeDialog(Dialog[None]):
@@ -73,12 +61,12 @@ class QuantizeDialog(Dialog[None]):
         model: str
         """The name of the model."""
 
-    source_line = query_one(SourceLine)
+    source_line = query_one("#quantize-source", ListLines)
     types = query_one("#quantize-types", Rows)
     imatrix = query_one("#quantize-imatrix", Input)
     imatrix_note = query_one("#quantize-imatrix-note", Label)
     target = query_one("#quantize-target", Input)
-    notes = query_one(ChoiceNotes)
+    notes = query_one("#quantize-notes", ListLines)
 
     def __init__(self, services: Services, entry: ModelEntry, variants: Sequence[ModelEntry]) -> None:
         super().__init__()
@@ -98,7 +86,7 @@ class QuantizeDialog(Dialog[None]):
     def compose(self) -> ComposeResult:
         keys = "Enter makes it · ← → source · Tab to the fields · Esc closes"
         with dialog_box("quantize-box", cut(f"Quantize {self._entry.name}", 60), keys):
-            yield SourceLine()
+            yield ListLines(widget_id="quantize-source")
             yield Rows("quantize-types")
             with Horizontal(classes="quantize-field"):
                 yield Label("importance matrix", classes="quantize-label", markup=False)
@@ -107,7 +95,7 @@ class QuantizeDialog(Dialog[None]):
             with Horizontal(classes="quantize-field"):
                 yield Label("write to", classes="quantize-label", markup=False)
                 yield InputLine("quantize-target")
-            yield ChoiceNotes()
+            yield ListLines(widget_id="quantize-notes")
 
     def on_mount(self) -> None:
         self.call_after_refresh(self._begin)
@@ -151,7 +139,7 @@ class QuantizeDialog(Dialog[None]):
 
     def _show_source(self) -> None:
         text = "None of its files can be read: there is no source for a quantization."
-        lines = [styled((text, "source--warning")), Content("")]
+        lines = [styled((text, "rows--warning")), Content("")]
         if self.source is not None:
             width = self.source_line.size.width
             lines = source_lines(self.source, self._source_index, len(self._sources), width)
@@ -252,7 +240,8 @@ class QuantizeDialog(Dialog[None]):
     def _say(self) -> None:
         lines: list[Content] = []
         for text, severity in self._notes():
-            lines += paragraph(clean_line(text), max(20, self.notes.size.width), 0, f"note--{severity}")
+            style = "" if severity == "good" else f"rows--{severity}"
+            lines += paragraph(clean_line(text), max(20, self.notes.size.width), 0, style)
         self.notes.set_lines(lines[:3] or [Content("")])
 
     def _notes(self) -> list[tuple[str, str]]:

@@ -16,27 +16,13 @@ from workbench.ui.keys import key
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut, cut_path, paragraph, styled
+from workbench.ui.kit.text import DONE, FAILED, RUNS, WAITS, cut, cut_path, paragraph, styled
 from workbench.ui.quantize.job_bar import job_label, speed_text
 from workbench.ui.quantize.queue import QuantizeQueue, QueuedQuantization
-from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.list_lines import ListLines
 from workbench.ui.widgets.rows import Rows
 
-_MARKS = {
-    "waiting": ("·", "rows--dim", "waits"),
-    "running": ("▸", "rows--figure", ""),
-    "done": ("✓", "rows--good", "ready"),
-    "stopped": ("·", "rows--dim", "stopped"),
-    "failed": ("✗", "rows--error", "failed"),
-}
-
-
-class JobDetails(Lines):
-    """The selected job."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "job--label", "job--bar", "job--figure", "rows--error", "rows--dim", "rows--warning", "gauge--track",
-    }  # fmt: skip
+_MARKS = {"waiting": WAITS, "running": RUNS, "stopped": WAITS, "done": DONE, "failed": FAILED}
 
 
 class JobsDialog(Dialog[QueuedQuantization | None]):
@@ -49,7 +35,7 @@ class JobsDialog(Dialog[QueuedQuantization | None]):
     ]
 
     rows = query_one("#jobs-list", Rows)
-    details = query_one(JobDetails)
+    details = query_one(ListLines)
 
     def __init__(self, queue: QuantizeQueue) -> None:
         super().__init__()
@@ -59,7 +45,7 @@ class JobsDialog(Dialog[QueuedQuantization | None]):
         keys = "Enter loads a ready one · x stops · Esc closes, and they continue"
         with dialog_box("jobs-box", "Quantizations", keys):
             yield Rows("jobs-list")
-            yield JobDetails()
+            yield ListLines(widget_id="job-details")
 
     def on_mount(self) -> None:
         jobs, running = self._queue.jobs, self._queue.running
@@ -86,7 +72,8 @@ class JobsDialog(Dialog[QueuedQuantization | None]):
         if index >= len(jobs):
             return Content("")
         queued = jobs[index]
-        mark, style, word = _MARKS[queued.state]
+        mark, style = _MARKS[queued.state]
+        word = {"waiting": "waits", "done": "ready"}.get(queued.state, queued.state)
         if queued.state == "running":
             word = f"{100 * queued.progress.fraction:.0f} %" if queued.progress else "begins"
         name = job_label(queued, max(10, width - 24))
@@ -132,8 +119,8 @@ def _details(queued: QueuedQuantization, width: int) -> list[Content]:
         lines += [
             _pair("tensor", f"{progress.done:,} of {progress.total:,}  {cut(progress.tensor, width - 30)}"),
             _pair("speed", f"{speed_text(progress)}, {times}"),
-            bar(progress.fraction, max(10, width - 8), "job--bar")
-            + styled((f" {100 * progress.fraction:5.1f} %", "job--figure")),
+            bar(progress.fraction, max(10, width - 8), "rows--figure")
+            + styled((f" {100 * progress.fraction:5.1f} %", "rows--figure")),
         ]
     else:
         lines.append(_pair("state", _STATES[queued.state]))
@@ -148,4 +135,4 @@ _STATES = {
 
 
 def _pair(name: str, value: str) -> Content:
-    return styled((f"{name:<9}", "job--label"), (value, ""))
+    return styled((f"{name:<9}", "rows--dim"), (value, ""))
