@@ -54,7 +54,7 @@ def config(folder: Path, size: int) -> None:
 
 def export(folder: Path, size: int) -> None:
     session = Session("s", 0.0, 0.0, system="word " * size, sampling=Sampling(), load=LoadSettings())
-    export_session(session, "json", folder / "s.json", overwrite=True)
+    export_session(session, "json", folder / "s.json")
 
 
 def document(folder: Path, size: int) -> None:

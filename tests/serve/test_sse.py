@@ -24,7 +24,8 @@ async def test_chunks_that_come_together_are_written_together():
     assert found == ["ab", "c"]
 
 
-async def test_a_silence_is_filled():
+async def test_a_silence_is_filled(monkeypatch):
+    monkeypatch.setattr("workbench.serve.sse.PING_S", 0.001)
     more = asyncio.Event()
 
     async def chunks():
@@ -32,7 +33,7 @@ async def test_a_silence_is_filled():
         yield "a"
 
     found = []
-    async for text in kept_alive(chunks(), "ping", interval_s=0.001):
+    async for text in kept_alive(chunks(), "ping"):
         found.append(text)
         more.set()
     assert found[0] == "ping"

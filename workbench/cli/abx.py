@@ -12,8 +12,8 @@ from workbench.cli.eval import candidates
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, add_output, add_settings, output_path
 from workbench.cli.output import (
-    error_text,
     note,
+    note_error,
     note_problems,
     print_json,
     print_table,
@@ -125,7 +125,7 @@ def _take_votes(test: BlindTest) -> bool:
         try:
             asyncio.run(test.vote(choice))
         except WorkbenchError as error:
-            note(f"workbench: {error_text(error)}")
+            note_error(error)
         if test.record is not None:
             note(test.record.known)
     return False

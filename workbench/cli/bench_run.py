@@ -6,7 +6,7 @@ import sys
 
 from workbench.cli.composition import Workers
 from workbench.cli.main import INTERRUPTED
-from workbench.cli.output import error_document, error_text, note, print_json, say
+from workbench.cli.output import error_document, note, note_error, print_json, say
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import StoppedError
@@ -54,7 +54,7 @@ class BenchCommand:
             kept = f"kept as {record.id}: workbench bench --show {record.id}"
             note(kept if job.unkept is None else f"workbench: {job.unkept}")
         for error in job.failures:
-            note(f"workbench: {error_text(error)}")
+            note_error(error)
             if self._json:
                 print_json({"error": error_document(error)})
         if job.stopped:

@@ -20,7 +20,15 @@ from workbench.cli.options import (
     settings,
     system_prompt,
 )
-from workbench.cli.output import error_document, error_text, note, note_problems, print_json, say, write_result
+from workbench.cli.output import (
+    error_text,
+    note,
+    note_error,
+    note_problems,
+    print_result,
+    with_errors,
+    write_result,
+)
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, WorkbenchError
@@ -143,18 +151,13 @@ async def _report(options: argparse.Namespace, workers: Workers, race: Race) -> 
                 note(f"workbench: {lane.spec.ref}: {text}")
         if lane.error is not None:
             note(f"workbench: {lane.label}: {error_text(lane.error)}")
-    if options.json:
-        document = as_json(result)
-        lanes = zip(document["lanes"], result.lanes, strict=True)
-        shown = [values | {"error": lane.error and error_document(lane.error)} for values, lane in lanes]
-        print_json({**document, "lanes": shown})
-    else:
-        say(as_markdown(result).rstrip("\n"))
+    document = with_errors(as_json(result), [lane.error for lane in result.lanes])
+    print_result(document, as_markdown(result), json=options.json)
     # The result is out: what fails now is a note, and no second document.
     try:
         await workers.races.keep(workers.races.new_id(), document_of(race))
     except WorkbenchError as error:
-        note(f"workbench: {error_text(error)}")
+        note_error(error)
     return await write_result(options.output, lambda form: FORMS[form](result))
 
 

@@ -10,8 +10,8 @@ from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, add_output, output_path
 from workbench.cli.output import (
-    error_text,
     note,
+    note_error,
     note_problems,
     print_json,
     print_result,
@@ -112,7 +112,7 @@ async def _decide(options: argparse.Namespace, workers: Workers, constraints: Co
     try:
         await runs.keep(record)
     except WorkbenchError as error:
-        note(f"workbench: {error_text(error)}")
+        note_error(error)
     return await asyncio.to_thread(_finish, options, record)
 
 

@@ -20,14 +20,14 @@ from workbench.cli.options import (
     system_prompt,
 )
 from workbench.cli.output import (
-    error_document,
-    error_text,
     note,
+    note_error,
     note_problems,
     print_json,
     print_result,
     print_table,
     say,
+    with_errors,
     write_result,
 )
 from workbench.cli.progress import ProgressLine, stoppable
@@ -160,14 +160,11 @@ async def _evaluate(options: argparse.Namespace, workers: Workers, plan: EvalPla
     record = found.record
     if record.is_empty:
         raise found.failures[0] if found.failures else StoppedError("Stopped before the first answer.")
-    if options.json:
-        lanes = zip(as_json(record)["lanes"], found.errors, strict=True)
-        shown = [lane | {"error": error and error_document(error)} for lane, error in lanes]
-        print_json(as_json(record) | {"lanes": shown})
+    print_result(with_errors(as_json(record), found.errors), as_markdown(record), json=options.json)
+    if found.unkept is None:
+        note(f"kept as {record.id}: workbench eval --show {record.id}")
     else:
-        say(as_markdown(record).rstrip("\n"))
-    kept = f"kept as {record.id}: workbench eval --show {record.id}"
-    note(kept if found.unkept is None else f"workbench: {error_text(found.unkept)}")
+        note_error(found.unkept)
     written = await write_result(options.output, lambda form: FORMS[form](record))
     if found.stopped:
         note("stopped: the answers until then are above")

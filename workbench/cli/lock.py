@@ -14,7 +14,7 @@ from typing import Any
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import CommandParser
 from workbench.cli.options import add_json
-from workbench.cli.output import error_text, note, note_problems, print_json, print_result, say
+from workbench.cli.output import note, note_error, note_problems, print_json, print_result, say
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, ParameterError, StoppedError, TuneError, WorkbenchError
@@ -193,7 +193,7 @@ async def _rows(
             record, workers, cancel, lambda step: line.say(f"{step.fraction:4.0%}  {step.phase} {step.label}")
         )
         for failure in failures:
-            note(f"workbench: {error_text(failure)}")
+            note_error(failure)
         duels = await beside_locked(
             record, former, workers, workers.adviser, cancel, lambda step: line.say(f"pairs: {step.label}"), build
         )
@@ -220,7 +220,7 @@ async def _quality_again(
     except CancelledError:
         raise
     except WorkbenchError as error:
-        note(f"workbench: {error_text(error)}")
+        note_error(error)
         return None
 
 
@@ -239,10 +239,10 @@ async def _eval_again(
         cancel.on_set(asked.stop)
         await asked.run()
     except WorkbenchError as error:
-        note(f"workbench: {error_text(error)}")
+        note_error(error)
         return None
     for failure in asked.failures:
-        note(f"workbench: {error_text(failure)}")
+        note_error(failure)
     return asked.record
 
 

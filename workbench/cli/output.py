@@ -18,7 +18,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from typing_extensions import override
 
@@ -111,6 +111,12 @@ def error_text(error: WorkbenchError) -> str:
     return f"{error.message} {hint_of(error)}".rstrip()
 
 
+def with_errors(document: dict[str, Any], errors: Iterable[WorkbenchError | None]) -> dict[str, Any]:
+    """A document with the errors of its lanes as `--json` has them."""
+    lanes = zip(document["lanes"], errors, strict=True)
+    return document | {"lanes": [lane | {"error": error and error_document(error)} for lane, error in lanes]}
+
+
 async def write_result(path: Path | None, text_of: Callable[[str], str]) -> bool:
     """Write a result that is printed already to a file, where one is named; whether that worked.
 
@@ -123,7 +129,7 @@ async def write_result(path: Path | None, text_of: Callable[[str], str]) -> bool
     try:
         note(f"Written to {await write_document(path, text_of(path.suffix.casefold()))}")
     except WorkbenchError as error:
-        note(f"workbench: {error_text(error)}")
+        note_error(error)
         return False
     return True
 
@@ -155,6 +161,11 @@ def note(text: str, *, end: str = "\n", start: str = "") -> None:
     """
     with suppress(OSError):  # Nobody is left to read it.
         print(f"{start}{clean(text)}", end=end, file=sys.stderr, flush=True)
+
+
+def note_error(error: WorkbenchError) -> None:
+    """Print an error beside which there is a result, on standard error."""
+    note(f"workbench: {error_text(error)}")
 
 
 def describe_problem(problem: ConfigProblem, path: Path) -> str:

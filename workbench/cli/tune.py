@@ -10,7 +10,7 @@ from functools import partial
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, settings
-from workbench.cli.output import error_text, note, note_problems, print_result
+from workbench.cli.output import note, note_error, note_problems, print_result
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.bench import BenchTest
 from workbench.core.cancel import CancelToken
@@ -124,7 +124,7 @@ async def _tune(plan: TunePlan, workers: Workers, options: argparse.Namespace, c
     if options.keep:
         _keep(workers, plan.model, record.values)
     if job.error is not None:
-        note(f"workbench: {error_text(job.error)}")
+        note_error(job.error)
         return 1
     if job.stopped:
         note("stopped: what is known by then is above")
@@ -143,7 +143,7 @@ async def _go_deep(plan: DepthPlan, workers: Workers, options: argparse.Namespac
         raise job.error or StoppedError("Stopped before the first result.")
     print_result(depth.as_json(record), depth.as_markdown(record), json=options.json)
     if job.error is not None:
-        note(f"workbench: {error_text(job.error)}")
+        note_error(job.error)
         return 1
     return INTERRUPTED if job.stopped else 0
 
@@ -161,7 +161,7 @@ def _keep(workers: Workers, model: ModelEntry, values: Mapping[str, Value]) -> N
     try:
         name = workers.kept.keep(model, values)
     except WorkbenchError as error:
-        note(f"workbench: {error_text(error)}")
+        note_error(error)
         return
     note(f"Kept for {name}: {', '.join(f'{key} {value}' for key, value in values.items())}.")
 

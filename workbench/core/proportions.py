@@ -69,27 +69,27 @@ def _more(trials: int, tells: Callable[[int], bool]) -> int | None:
     return next((more for more in tried if tells(trials + more)), None)
 
 
-def more_votes(right: int, votes: int, level: float = LEVEL) -> int | None:
+def more_votes(right: int, votes: int) -> int | None:
     """How many more votes would settle that `right` of `votes` is better than chance, at the same rate of right ones.
 
     0 where it is settled; None where it takes more than `MOST_MORE`, or where half of them or fewer are right.
     """
     if 2 * right <= votes:
         return None
-    if chance(right, votes) <= level:
+    if chance(right, votes) <= LEVEL:
         return 0
-    return _more(votes, lambda total: chance(right * total // votes, total) <= level)
+    return _more(votes, lambda total: chance(right * total // votes, total) <= LEVEL)
 
 
-def holm_levels(p_values: Sequence[float], level: float = LEVEL) -> tuple[float, ...]:
-    """The level for each of several tests, so that all their false verdicts together stay within `level`.
+def holm_levels(p_values: Sequence[float]) -> tuple[float, ...]:
+    """The level for each of several tests, so that all their false verdicts together stay within `LEVEL`.
 
     Source: S. Holm (1979), Scandinavian Journal of Statistics 6, 65.
     """
-    levels = [level] * len(p_values)
+    levels = [LEVEL] * len(p_values)
     refused = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        levels[index] = refused or level / (len(p_values) - rank)
+        levels[index] = refused or LEVEL / (len(p_values) - rank)
         if p_values[index] > levels[index]:
             refused = levels[index]
     return tuple(levels)

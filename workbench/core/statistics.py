@@ -46,12 +46,12 @@ def deviation(values: Sequence[float]) -> float:
     return stdev(values) if len(values) > 1 else 0.0
 
 
-def is_stable(values: Sequence[float], tolerance: float = STABLE) -> bool:
-    """Whether the last two values differ by less than `tolerance`, as a fraction of the smaller one."""
+def is_stable(values: Sequence[float]) -> bool:
+    """Whether the last two values differ by less than `STABLE`, as a fraction of the smaller one."""
     if len(values) < 2:
         return False
     low, high = sorted(values[-2:])
-    return low > 0 and high / low - 1 < tolerance
+    return low > 0 and high / low - 1 < STABLE
 
 
 def student_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -243,9 +243,9 @@ def read_small(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def subfolders(folder: Path, *, optional: bool = True) -> Iterator[Path | ScanProblem]:
+def subfolders(folder: Path) -> Iterator[Path | ScanProblem]:
     """The folders in `folder` by name, without hidden ones, or why they cannot be listed."""
-    for child in listed(folder, optional=optional):
+    for child in listed(folder):
         if isinstance(child, ScanProblem):
             yield child
             continue

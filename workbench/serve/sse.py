@@ -10,6 +10,8 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
+LOOK_S = 0.2
+"""How often it is checked whether a reader is still there."""
 PING_S = 10.0
 """The longest silence: clients and proxies close connections on which nothing comes."""
 MOST_TOGETHER = 64
@@ -24,8 +26,8 @@ def data(value: object, event: str = "") -> str:
     return f"{name}data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
 
 
-async def kept_alive(chunks: AsyncGenerator[str], ping: str, interval_s: float = PING_S) -> AsyncGenerator[str]:
-    """The chunks, those that come together as one, and `ping` after each `interval_s` without one.
+async def kept_alive(chunks: AsyncGenerator[str], ping: str) -> AsyncGenerator[str]:
+    """The chunks, those that come together as one, and `ping` after each `PING_S` without one.
 
     Several tokens that the engine hands over together cost one write. Closes the source where the reader leaves.
     """
@@ -34,7 +36,7 @@ async def kept_alive(chunks: AsyncGenerator[str], ping: str, interval_s: float =
     try:
         while True:
             try:
-                async with asyncio.timeout(interval_s):
+                async with asyncio.timeout(PING_S):
                     item = await queue.get()
             except TimeoutError:
                 yield ping
@@ -95,14 +97,12 @@ async def _pump(
         await queue.put(error)
 
 
-async def unless_gone(
-    answer: Awaitable[object], is_gone: Callable[[], Awaitable[bool]], interval_s: float = 0.2
-) -> object:
+async def unless_gone(answer: Awaitable[object], is_gone: Callable[[], Awaitable[bool]]) -> object:
     """An answer, cancelled as soon as its reader `is_gone`."""
     working = asyncio.ensure_future(answer)
     try:
         while not working.done():
-            await asyncio.wait([working], timeout=interval_s)
+            await asyncio.wait([working], timeout=LOOK_S)
             if not working.done() and await is_gone():
                 working.cancel()
         return await working

@@ -129,11 +129,11 @@ def bench_runs(folder: Path, clock: Callable[[], float] = time.time) -> RunFolde
     return RunFolder(folder, BenchRecord, BenchRunError, "benchmark run", "workbench bench", clock)
 
 
-def eval_runs(folder: Path, clock: Callable[[], float] = time.time) -> RunFolder[EvalRecord]:
+def eval_runs(folder: Path) -> RunFolder[EvalRecord]:
     """The kept evaluations in a folder."""
-    return RunFolder(folder, EvalRecord, EvalError, "evaluation", "workbench eval", clock)
+    return RunFolder(folder, EvalRecord, EvalError, "evaluation", "workbench eval")
 
 
-def blind_runs(folder: Path, clock: Callable[[], float] = time.time) -> RunFolder[BlindRecord]:
+def blind_runs(folder: Path) -> RunFolder[BlindRecord]:
     """The kept blind tests in a folder."""
-    return RunFolder(folder, BlindRecord, EvalError, "blind test", "workbench abx", clock)
+    return RunFolder(folder, BlindRecord, EvalError, "blind test", "workbench abx")

@@ -66,12 +66,10 @@ def alarms_of(
 class TelemetryAlarmWatch(AlarmWatch):
     """Checks the samples of a sampler for alarms."""
 
-    def __init__(
-        self, telemetry: Telemetry, environment: Mapping[str, str] | None = None, book: AlarmBook | None = None
-    ) -> None:
+    def __init__(self, telemetry: Telemetry, environment: Mapping[str, str] | None = None) -> None:
         self._telemetry = telemetry
         self._environment = os.environ if environment is None else environment
-        self._book = AlarmBook() if book is None else book
+        self._book = AlarmBook()
         self._seen_ns = -1
         self._answer_from_ns: int | None = None
 

@@ -155,8 +155,6 @@ def test_an_existing_file_is_never_overwritten_unasked(tmp_path):
     assert path.read_text() == "mine"
     assert export_session(SESSION, "modelfile", tmp_path / "Modelfile") == tmp_path / "Modelfile"
     assert export_session(SESSION, "modelfile", tmp_path / "Modelfile") == tmp_path / "Modelfile-2"
-    assert export_session(SESSION, "md", path, overwrite=True) == path
-    assert path.read_text(encoding="utf-8") == session_text(SESSION, "md")
     assert names(tmp_path) == ["Modelfile", "Modelfile-2", "chat-2.md", "chat-3.md", "chat.md"]
 
 
@@ -209,9 +207,8 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", fail)
-    for overwrite in (False, True):
-        with pytest.raises(SessionError, match="No space left"):
-            export_session(SESSION, "md", tmp_path / "a.md", overwrite=overwrite)
+    with pytest.raises(SessionError, match="No space left"):
+        export_session(SESSION, "md", tmp_path / "a.md")
     assert names(tmp_path) == []
 
 
@@ -229,10 +226,10 @@ def test_an_export_is_private_and_leaves_the_users_folder_as_it_is(tmp_path):
     folder.chmod(0o755)
     old = os.umask(0)
     try:
-        written = [export_session(SESSION, "md", folder / "a.md", overwrite=each) for each in (False, True, False)]
+        written = [export_session(SESSION, "md", folder / "a.md") for _ in range(2)]
     finally:
         os.umask(old)
-    assert [path.stat().st_mode & 0o777 for path in (folder, *written)] == [0o755, 0o600, 0o600, 0o600]
+    assert [path.stat().st_mode & 0o777 for path in (folder, *written)] == [0o755, 0o600, 0o600]
 
 
 async def test_the_store_exports(tmp_path):

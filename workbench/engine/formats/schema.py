@@ -113,9 +113,9 @@ def check(schema: Mapping[str, Any], name: str) -> None:
         raise _wrong(name, (), first_line(error)) from None
 
 
-def subschemas(schema: Mapping[str, Any], place: Place = ()) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+def subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     """A schema and every schema in it, with the ways to them; no `enum` or `default` is taken for one."""
-    todo: list[tuple[Place, Mapping[str, Any]]] = [(place, schema)]
+    todo: list[tuple[Place, Mapping[str, Any]]] = [((), schema)]
     while todo:
         place, part = todo.pop()
         yield place, part

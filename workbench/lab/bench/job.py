@@ -21,6 +21,7 @@ from workbench.lab.bench.plan import BenchPlan
 from workbench.lab.bench.record import BenchRecord, LatencyRecord
 from workbench.lab.bench.sweep import Sweep
 from workbench.lab.run_book import RunBook
+from workbench.lab.stoppable import Stoppable
 
 
 class BenchTools(Protocol):
@@ -45,7 +46,7 @@ class BenchTools(Protocol):
         """Measure the memory bandwidth of the processors, which takes a moment; None where that is not possible."""
 
 
-class BenchJob:
+class BenchJob(Stoppable):
     """One measurement. It can be observed while it runs, stopped, and continued where it compares pairs.
 
     `on_change` is called in the event loop when `progress`, `record` or `failures` has changed.
@@ -59,13 +60,13 @@ class BenchJob:
         adviser: MemoryAdviser,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        super().__init__()
         self.plan = plan
         self._tools = tools
         self._engines = engines
         self._adviser = adviser
         self._on_change = on_change
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._cancel = CancelToken()
         self._duels: list[Duel] = []
         self._results: Sequence[BenchResult] = ()
         self._latencies: list[LatencyRecord] = []
@@ -103,18 +104,9 @@ class BenchJob:
         return record is None or record.is_empty
 
     @property
-    def stopped(self) -> bool:
-        """Whether it was ended before its plan was done."""
-        return self._cancel.is_set
-
-    @property
     def can_continue(self) -> bool:
         """Whether pairs can be added."""
         return not self.running and any(duel.pairs for duel in self._duels)
-
-    def stop(self) -> None:
-        """End it soon, with the results so far."""
-        self._cancel.set()
 
     async def run(self) -> None:
         """Measure everything, or until `stop`, and keep the record."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from workbench.core.cancel import CancelToken
 from workbench.core.engine import EngineHost
 from workbench.core.errors import CancelledError
 from workbench.lab.bench.job import BenchJob
@@ -14,9 +13,10 @@ from workbench.lab.decision.tools import DecisionTools
 from workbench.lab.evals.run import EvalRun
 from workbench.lab.quality.job import QualityJob, QualityProgress
 from workbench.lab.quality.plan import QualityPlan
+from workbench.lab.stoppable import Stoppable
 
 
-class Measurement:
+class Measurement(Stoppable):
     """Runs plans one after the other. It can be stopped; what is done by then is kept.
 
     `on_progress` is called in the event loop with a line of text.
@@ -29,20 +29,11 @@ class Measurement:
         engines: EngineHost,
         on_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
+        super().__init__()
         self._plans = plans
         self._tools = tools
         self._engines = engines
         self._on_progress = on_progress
-        self._cancel = CancelToken()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether it was asked to stop."""
-        return self._cancel.is_set
-
-    def stop(self) -> None:
-        """Stop; from any thread."""
-        self._cancel.set()
 
     async def run(self) -> None:
         """Measure everything, or until `stop`.

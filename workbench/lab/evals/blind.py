@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from workbench.core.cancel import CancelToken
 from workbench.core.engine import EngineHost, MemoryAdviser
 from workbench.core.errors import CancelledError, EvalError
 from workbench.core.proportions import LEVEL, fewest_successes
@@ -25,6 +24,7 @@ from workbench.lab.evals.blind_record import BlindKind, BlindRecord, BlindTrial,
 from workbench.lab.evals.pack import EvalCase
 from workbench.lab.evals.tools import EvalTools
 from workbench.lab.race.lane import LaneSpec
+from workbench.lab.stoppable import Stoppable
 
 USUAL_TRIALS = 12
 MOST_TRIALS = 200
@@ -71,7 +71,7 @@ class BlindPlan:
                 )
 
 
-class BlindTest:
+class BlindTest(Stoppable):
     """One blind test: `prepare` generates all answers, then `vote` takes the votes in order."""
 
     def __init__(
@@ -83,13 +83,13 @@ class BlindTest:
         on_change: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
     ) -> None:
+        super().__init__()
         plan.check()
         self._plan = plan
         self._tools = tools
         self._adviser = adviser
         self._on_change = on_change
         self._rng = rng or random.Random()
-        self._cancel = CancelToken()
         self._models = [AskedModel(spec, host, tools.digest, self._cancel) for spec in plan.models]
         self.record: BlindRecord | None = None
         """None until the answers are there."""
@@ -106,10 +106,6 @@ class BlindTest:
         """The trial to vote on; None where there is none."""
         trials = self.record.trials if self.record is not None else ()
         return next((trial for trial in trials if trial.vote is None), None)
-
-    def stop(self) -> None:
-        """Stop generating."""
-        self._cancel.set()
 
     async def prepare(self) -> None:
         """Generate all answers.

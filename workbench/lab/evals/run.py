@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from workbench.core.cancel import CancelToken
 from workbench.core.engine import EngineHost, MemoryAdviser
 from workbench.core.errors import CancelledError, ContextFullError, EvalError, WorkbenchError
 from workbench.core.servers import is_server_ref
@@ -21,6 +20,7 @@ from workbench.lab.evals.pack import EvalCase, EvalPack
 from workbench.lab.evals.record import EvalRecord, EvalResult, EvalSample
 from workbench.lab.evals.tools import EvalTools
 from workbench.lab.race.lane import LaneSpec
+from workbench.lab.stoppable import Stoppable
 
 MOST_CANDIDATES = 8
 MOST_SAMPLES = 100
@@ -62,7 +62,7 @@ class EvalPlan:
         return tuple(found)
 
 
-class EvalRun:
+class EvalRun(Stoppable):
     """One evaluation. `on_change` is called in the event loop whenever something is known.
 
     Raises:
@@ -77,12 +77,12 @@ class EvalRun:
         adviser: MemoryAdviser,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        super().__init__()
         plan.check()
         self.plan = plan
         self._tools = tools
         self._adviser = adviser
         self._on_change = on_change
-        self._cancel = CancelToken()
         self._candidates = [
             AskedModel(spec, host, tools.digest, self._cancel, plan.samples) for spec in plan.candidates
         ]
@@ -98,11 +98,6 @@ class EvalRun:
         """Whether the models do not fit in memory together."""
         self.unkept: WorkbenchError | None = None
         """Why it could not be kept."""
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the user stopped it."""
-        return self._cancel.is_set
 
     @property
     def failures(self) -> list[WorkbenchError]:
@@ -131,10 +126,6 @@ class EvalRun:
         if loading:
             return f"loading {loading[0].label} {loading[0].load_fraction or 0:.0%}"
         return "asking" if self.running else "stopped" if self.stopped else "done"
-
-    def stop(self) -> None:
-        """Stop; the cases that were answered stay."""
-        self._cancel.set()
 
     async def run(self) -> None:
         """Ask everything, and keep the record."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, QualityError, WorkbenchError
 from workbench.lab.bench.bench import time_left
 from workbench.lab.quality.figures import Figures, figures
@@ -25,6 +24,7 @@ from workbench.lab.quality.record import (
     QualityRecord,
     WorstPlace,
 )
+from workbench.lab.stoppable import Stoppable
 
 FEWEST_CTX = 8
 """The shortest chunk, in tokens."""
@@ -42,7 +42,7 @@ class QualityProgress:
     """Those of each candidate so far."""
 
 
-class QualityJob:
+class QualityJob(Stoppable):
     """One measurement. It can be observed while it runs, and stopped; what is done by then is kept.
 
     `on_progress` is called in the event loop.
@@ -53,13 +53,11 @@ class QualityJob:
         plan: QualityPlan,
         tools: QualityTools,
         on_progress: Callable[[QualityProgress], None] = lambda _: None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__()
         self.plan = plan
         self._tools = tools
         self._on_progress = on_progress
-        self._clock = clock
-        self._cancel = CancelToken()
         self._specs = (plan.reference, *plan.candidates)
         self._passes = Passes(tools.logits, tools.adviser, self._specs, plan.depth + plan.n_ctx)
         self._worst: list[list[WorstPlace]] = [[] for _ in plan.candidates]
@@ -72,15 +70,6 @@ class QualityJob:
         """Why the record could not be kept."""
         self.warnings: tuple[str, ...] = ()
         """Notes on how the models were opened, each once."""
-
-    @property
-    def stopped(self) -> bool:
-        """Whether it was asked to stop."""
-        return self._cancel.is_set
-
-    def stop(self) -> None:
-        """Stop; from any thread."""
-        self._cancel.set()
 
     async def run(self) -> None:
         """Measure and keep the record.
@@ -130,8 +119,8 @@ class QualityJob:
     def _show(self, progress: PassProgress) -> None:
         left = None
         if progress.phase == "computing":
-            self._began = self._began or self._clock()
-            left = time_left(progress.fraction, self._clock() - self._began)
+            self._began = self._began or time.monotonic()
+            left = time_left(progress.fraction, time.monotonic() - self._began)
         self._on_progress(QualityProgress(progress.phase, progress.fraction, left, tuple(self._figures)))
 
     async def _after_chunk(self, models: LogitModels) -> None:
@@ -188,17 +177,16 @@ class QualityJob:
         )
 
 
-class QualitySeries:
+class QualitySeries(Stoppable):
     """Measurements one after the other, such as one at each depth. `on_progress` is called in the event loop."""
 
     def __init__(
         self, plans: Sequence[QualityPlan], tools: QualityTools, on_progress: Callable[[], None] = lambda: None
     ) -> None:
+        super().__init__()
         self.plans = tuple(plans)
         self._tools = tools
         self._on_progress = on_progress
-        self._stopped = False
-        self._job: QualityJob | None = None
         self.running = True
         """Until `run` ends."""
         self.progress: QualityProgress | None = None
@@ -213,17 +201,6 @@ class QualitySeries:
         """What is measured now, or was measured last."""
         return self.plans[min(len(self.records), len(self.plans) - 1)]
 
-    @property
-    def stopped(self) -> bool:
-        """Whether it was asked to stop."""
-        return self._stopped
-
-    def stop(self) -> None:
-        """Stop; what is done is kept. From any thread."""
-        self._stopped = True
-        if self._job is not None:
-            self._job.stop()
-
     async def run(self) -> None:
         """Measure; errors as `QualityJob.run`, where CancelledError means that nothing is done."""
         try:
@@ -233,9 +210,10 @@ class QualitySeries:
 
     async def _run(self) -> None:
         for plan in self.plans:
-            if self._stopped:
+            if self.stopped:
                 break
-            job = self._job = QualityJob(plan, self._tools, self._show)
+            job = QualityJob(plan, self._tools, self._show)
+            self._cancel.on_set(job.stop)
             try:
                 await job.run()
             except CancelledError:

@@ -61,14 +61,12 @@ class Download:
         part: PartFile,
         locate: Callable[[], Awaitable[Location]],
         on_bytes: Callable[[int, int], object],
-        workers: int = WORKERS,
     ) -> None:
         self._web = web
         self._file = file
         self._part = part
         self._locate = locate
         self._on_bytes = on_bytes
-        self._workers = workers
         self._waiting = [_Claim(begin, end) for begin, end in part.missing()]
         self._running: list[_Claim] = []
         self._location: Location | None = None
@@ -94,7 +92,7 @@ class Download:
         try:
             async with asyncio.TaskGroup() as group:
                 digest = group.create_task(self._hash())
-                for _ in range(self._workers):
+                for _ in range(WORKERS):
                     group.create_task(self._work())
         except BaseExceptionGroup as errors:
             raise _first(errors) from None

@@ -19,7 +19,7 @@ from workbench.core.units import size_text
 from workbench.gguf.header import Header
 from workbench.gguf.reader import read_header
 from workbench.library.links import Way, link_file
-from workbench.library.pull.download import WORKERS, Download
+from workbench.library.pull.download import Download
 from workbench.library.pull.hub import Location
 from workbench.library.pull.part import PartFile, TryLock
 from workbench.library.pull.targets import FolderTarget, Target
@@ -117,7 +117,6 @@ class Puller:
     Args:
         web: Asks registries.
         try_lock: Locks an open file.
-        workers: How many ranges are fetched side by side.
         copies_of: Gives files of this machine that have a SHA-256, as far as it is known; one of them is linked.
     """
 
@@ -125,12 +124,10 @@ class Puller:
         self,
         web: Web,
         try_lock: TryLock,
-        workers: int = WORKERS,
         copies_of: Callable[[str], Iterator[Path]] = lambda _: iter(()),
     ) -> None:
         self._web = web
         self._try_lock = try_lock
-        self._workers = workers
         self._copies_of = copies_of
 
     async def pull(self, files: Sequence[RemoteFile], target: Target, locate: Locate, report: Report) -> PullResult:
@@ -179,7 +176,7 @@ class Puller:
                     done.resumed += part.resumed
                     meter.kept += part.resumed
                     meter.note(part.done, 0, force=True)
-                    download = Download(self._web, file, part, lambda: locate(file), meter.note, self._workers)
+                    download = Download(self._web, file, part, lambda: locate(file), meter.note)
                     await download.run()
                     target.publish(file, part)
                     done.pieces[file.digest] = bytes(download.pieces)

@@ -15,7 +15,7 @@ from workbench.modelfile.from_session import from_session
 from workbench.store.export.markdown import markdown
 from workbench.store.export.session_json import session_json
 from workbench.store.export.start_commands import start_commands, start_preset
-from workbench.store.files import not_written, replace_file, write_new_file
+from workbench.store.files import not_written, write_new_file
 
 _ENDINGS: Mapping[ExportFormat, str] = {
     "modelfile": ".Modelfile",
@@ -60,14 +60,12 @@ def _stem(session_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", session_id)[:_LONGEST_STEM].strip("-") or "session"
 
 
-def export_session(
-    session: Session, form: ExportFormat, path: Path, *, overwrite: bool = False, base: str = ""
-) -> Path:
+def export_session(session: Session, form: ExportFormat, path: Path, *, base: str = "") -> Path:
     """Write a session to a file, whole or not at all.
 
-    `path` is the file, or a folder, which gets a file named after the session; `~` is the home folder. Unless
-    `overwrite`, an existing file stays, and the new one gets the next free number; returns the path written. `base` is
-    as in `session_text`.
+    `path` is the file, or a folder, which gets a file named after the session; `~` is the home folder. An
+    existing file stays, and the new one gets the next free number; returns the path written. `base` is as in
+    `session_text`.
 
     Raises:
         WorkbenchError: The path cannot be written, or the format cannot hold a value; nothing is written.
@@ -78,10 +76,7 @@ def export_session(
     try:
         if path.is_dir():
             path /= f"{_stem(session.id)}{_ENDINGS[form]}"
-        if not overwrite:
-            return write_new_file(path, data)
-        replace_file(path, data)
-        return path
+        return write_new_file(path, data)
     except (OSError, ValueError) as error:
         failure = error if isinstance(error, OSError) else OSError(str(error))
         reason = not_written(f"The export cannot be written to {path}", failure, "Name another path.")

@@ -22,12 +22,11 @@ from workbench.lab.evals.report import FORMS
 from workbench.lab.evals.run import EvalPlan, EvalRun
 from workbench.lab.race.lane import LaneSpec
 from workbench.lab.race.setup import RaceTerms
-from workbench.ui.dialogs.choose import choose_settings
+from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.lines import case_line, detail_lines, pack_lines, score_lines
 from workbench.ui.evals.packs import EvalPacks
-from workbench.ui.evals.samples import SAMPLES, sample_setting
 from workbench.ui.experiment.result_lines import ResultLines
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.keys import key
@@ -49,6 +48,8 @@ EXPORTS = {
     ".json": "JSON          everything",
     ".csv": "CSV           one row an answer",
 }
+SAMPLES = (1, 3, 5, 10)
+"""How many answers a case may get."""
 
 
 class EvalScreen(ExperimentScreen):
@@ -179,7 +180,7 @@ class EvalScreen(ExperimentScreen):
             self._paint()
 
     def action_settings(self) -> None:
-        choose_settings(self, "Settings of the evaluation", sample_setting(self._samples, self._set_samples))
+        choose_settings(self, "Settings of the evaluation", _sample_setting(self._samples, self._set_samples))
 
     def _set_samples(self, samples: int) -> None:
         self._samples = samples
@@ -298,3 +299,9 @@ class EvalScreen(ExperimentScreen):
             await self._work.ended()
         if self._blind is not None and self._blind.is_running:
             await self._blind.leave()
+
+
+def _sample_setting(samples: int, choose: Callable[[int], object]) -> ScreenSetting:
+    """How many answers each case gets; `choose` takes another number."""
+    texts = ("one greedy answer", *(f"{count} sampled answers" for count in SAMPLES[1:]))
+    return ScreenSetting(texts, SAMPLES.index(samples), lambda index: choose(SAMPLES[index]))

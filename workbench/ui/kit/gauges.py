@@ -51,14 +51,14 @@ def level(fraction: float | None) -> str:
     return "gauge--critical" if fraction >= CRITICAL_AT else "gauge--warn"
 
 
-def graph(values: Sequence[float], width: int, rows: int = GRAPH_ROWS) -> list[Content]:
+def graph(values: Sequence[float], width: int) -> list[Content]:
     """The newest `width` values as columns, scaled to the highest of them."""
     shown = values[-width:]
     top = max(shown, default=0.0)
-    steps = rows * 8
+    steps = GRAPH_ROWS * 8
     heights = [max(1, round(value / top * steps)) if top > 0 else 1 for value in shown]
     lines: list[Content] = []
-    for row in reversed(range(rows)):
+    for row in reversed(range(GRAPH_ROWS)):
         text = "".join(_BLOCKS[max(0, min(8, height - row * 8))] for height in heights)
         ground = " " if row else "▁"
         lines.append(styled((ground * (width - len(text)), "gauge--track"), (text, "gauge--graph")))
