@@ -147,6 +147,7 @@ def _document(info: EngineInfo, outcome: Outcome) -> dict[str, object]:
         "estimated": metrics.estimated,
         "peak_bytes": info.memory.total_bytes if info.memory else None,
         **_reuse(metrics.reuse),
+        "speculation": metrics.speculation and metrics.speculation.document,
     }
     if error is None:
         return document

@@ -13,6 +13,7 @@ from typing import Literal
 from workbench.core.alternatives import TokenChoice
 from workbench.core.errors import WorkbenchError
 from workbench.core.formats import Verdict
+from workbench.core.speculation import SpeculationFigures
 
 TokenKind = Literal["answer", "reasoning"]
 FinishReason = Literal["stop", "length", "context", "cancelled"]
@@ -147,6 +148,8 @@ class Finished:
     """A note to the user about how this answer was made; empty for none."""
     verdict: Verdict | None = None
     """Whether it has the format that was asked for; None where none was."""
+    speculation: SpeculationFigures | None = None
+    """What drafting gained; None where the engine drafts nothing or does not say."""
 
 
 @dataclass(frozen=True, slots=True)

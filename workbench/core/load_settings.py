@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from workbench.core.engine_hosts import BUILD_NAME, CHILD, PROCESS
 from workbench.core.parameter import INT32, Parameter
+from workbench.core.speculation import MOST_DRAFTED, NGRAM, OFF
 
 SPLIT_MODES = ("layer", "row", "none")
 KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
@@ -41,6 +42,8 @@ class LoadSettings:
     type_v: str = "f16"
     flash_attn: str = "auto"
     swa_full: bool = False
+    speculation: str = OFF
+    draft_tokens: int = 8
     engine_host: str = PROCESS
 
     @property
@@ -125,6 +128,13 @@ def load_parameters() -> Sequence[Parameter]:
                   "auto lets llama.cpp decide.", choices=("auto", "on", "off"), reload=True, in_modelfile=False),
         Parameter("swa_full", "Full window cache", "bool", load.swa_full,
                   "Layers with a sliding window keep the whole context.", reload=True, in_modelfile=False),
+        Parameter("speculation", "Speculation", "name", load.speculation,
+                  "Verify several drafted tokens in one step: ngram drafts what followed the last tokens before; or "
+                  "name a small model with the same vocabulary. The text stays the same.",
+                  choices=(OFF, NGRAM), form=r"\S(?:.*\S)?", form_text="off, ngram, or a draft model", reload=True,
+                  in_modelfile=False),
+        Parameter("draft_tokens", "Drafted tokens", "int", load.draft_tokens,
+                  "The most tokens that are drafted for one step.", 1, MOST_DRAFTED, reload=True, in_modelfile=False),
         Parameter("engine_host", "Engine", "name", load.engine_host,
                   "What computes: this process, a child that may crash alone, or a build of the config.",
                   choices=(PROCESS, CHILD), form=BUILD_NAME, form_text="process, child, or the name of a build",

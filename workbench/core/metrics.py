@@ -11,6 +11,7 @@
 | `answer_ms` | last token of the thoughts -> last token |
 | `reasoning_tps`, `answer_tps` | `decode_tps` of the thoughts and of the answer after them |
 | `itl_p50_ms`, `itl_p95_ms` | gaps between tokens on the lane's clock; the p95 only from 20 gaps on |
+| `speculation` | drafted and accepted tokens, as llama.cpp counts them: `core/speculation.py` |
 
 Where a server reports its own times, they count for the two speeds (`source` is `server`). Where it reports none, the
 client takes the time to the first token for the prefill time (`source` is `client`).
@@ -29,6 +30,7 @@ from typing import Any
 
 from workbench.core.events import Event, Failed, Finished, PromptProgress, PromptReuse, Source, Token, Usage
 from workbench.core.formats import FormatState
+from workbench.core.speculation import SpeculationFigures
 
 P95_NEEDS = 20
 """Samples from which a 95th percentile has a meaning."""
@@ -73,6 +75,8 @@ class AnswerMetrics:
 
     format_state: FormatState | None = None
     """Whether it has the format that was asked for; None where none was."""
+    speculation: SpeculationFigures | None = None
+    """What drafting gained; None where nothing was drafted."""
 
     @property
     def joules_per_token(self) -> float | None:
@@ -279,6 +283,7 @@ class Meter:
             source=source,
             latency_source=self._source,
             format_state=self._end.verdict.state if self._end and self._end.verdict else None,
+            speculation=self._end.speculation if self._end else None,
             total_ms=_milliseconds(None if self._end_ns is None else self._end_ns - self._submitted_ns),
             **self._apart(completion, usage.unseen_tokens if usage else 0),
         )

@@ -111,6 +111,11 @@ class FitModel:
         return self._layers + 1
 
     @property
+    def has_states(self) -> bool:
+        """Whether layers have only their latest state, so that no token can be taken back."""
+        return any(self._states)
+
+    @property
     def trained_context(self) -> int | None:
         """The longest context that the model was trained for, in tokens."""
         return get_int(self._metadata, f"{self.architecture}.context_length")

@@ -119,11 +119,12 @@ class ContextMemory:
             # Something was computed that the program does not know of.
             self.forget()
         shared = min(common_prefix(self.tokens, tokens), len(tokens) - 1)
-        if shared == len(self.tokens) or self._cut(shared):
+        if shared == len(self.tokens) or self.cut(shared):
             return "context" if shared else "nothing"
         return "checkpoint" if self.go_back(shared) else "nothing"
 
-    def _cut(self, length: int) -> bool:
+    def cut(self, length: int) -> bool:
+        """Drop all but `length` tokens; False where the memory cannot be cut there, and is as it was."""
         if not self._can_cut(length, api.llama_memory_seq_pos_min(self._memory, self.sequence)):
             return False
         if not api.llama_memory_seq_rm(self._memory, self.sequence, length, -1):

@@ -23,6 +23,7 @@ from workbench.engine.llama.prompt import PromptTokens
 from workbench.engine.llama.runtime import Clock
 from workbench.engine.llama.sampler import Sampler
 from workbench.engine.llama.slot import Aborted, Part, Slot
+from workbench.engine.llama.speculation import Speculation
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.llama.thought_limit import ThoughtLimit
 from workbench.engine.outbox import Outbox
@@ -62,6 +63,7 @@ class Generation:
         self._written = 0
         self._text = AnswerText()
         self._seed: int | None = None
+        self._speculation: Speculation | None = None
         self._notice = ""
         self._problem = ""
 
@@ -81,7 +83,11 @@ class Generation:
         now = time.perf_counter_ns()
         usage = Usage(self._prompt_tokens, self._cached, self._written)
         notice = " ".join(filter(None, (self._notice, self._problem)))
-        end = Finished(reason, usage, now, job.lane_ns(now), self._seed, text, thoughts=thoughts, notice=notice)
+        figures = None if self._speculation is None else self._speculation.figures
+        end = Finished(
+            reason, usage, now, job.lane_ns(now), self._seed, text,
+            thoughts=thoughts, notice=notice, speculation=figures,
+        )  # fmt: skip
         self._outbox.put(end, at_once=True)
 
     def _fail(self, error: WorkbenchError) -> None:
@@ -120,10 +126,13 @@ class Generation:
         budget = 0 if sampling.think == "off" else sampling.think_budget
         chosen = sampler if matcher is None else FormatSampler(sampler, self._text, matcher, self._model)
         limit = ThoughtLimit(chosen, self._text, self._model.vocabulary, budget, self._request.answer_now)
+        self._speculation = self._model.speculation(slot)
         try:
             return (yield from self._decode(job, slot, limit, sampling.num_predict))
         finally:
             sampler.close()
+            if self._speculation is not None:
+                self._speculation.drop()
 
     def _threads(self) -> AbstractContextManager[None]:
         if self._model.threads is None:
@@ -170,7 +179,7 @@ class Generation:
         self, job: Clock, slot: Slot, sampler: ThoughtLimit, limit: int
     ) -> Generator[Part | None, None, FinishReason]:
         # This runs once a token, between two computations: attributes are looked up before the loop.
-        model, ctx, n_ctx = self._model, self._model.native, self._model.n_ctx
+        model, ctx = self._model, self._model.native
         is_end, pieces = model.vocabulary.is_end, model.pieces
         sample, push, put, clock = sampler.sample, self._text.push, self._outbox.put, time.perf_counter_ns
         push_control = self._text.push_control
@@ -200,14 +209,25 @@ class Generation:
                 return "stop"
             if self._written == limit:
                 return "length"
-            if len(slot.tokens) >= n_ctx:
-                return "context"
-            while True:
-                yield None
-                if self._cancel.is_set:
-                    return "cancelled"
-                try:
+            if reason := (yield from self._go_on(job, slot, token, limit - self._written)):
+                return reason
+
+    def _go_on(
+        self, job: Clock, slot: Slot, token: int, left: int
+    ) -> Generator[Part | None, None, FinishReason | None]:
+        """Have the logits after `token`, where `left` more may be written; otherwise the reason to end."""
+        ahead = self._speculation
+        if ahead is not None and ahead.follows(token):
+            return "cancelled" if self._cancel.is_set else None
+        if len(slot.tokens) >= self._model.n_ctx:
+            return "context"
+        while True:
+            yield None
+            if self._cancel.is_set:
+                return "cancelled"
+            try:
+                if ahead is None or not (yield from ahead.verify(job, token, left)):
                     yield slot, (token,)
-                except Aborted:
-                    continue
-                break
+            except Aborted:
+                continue
+            return None

@@ -5,6 +5,7 @@ Everything here runs in the runtime's thread.
 
 from __future__ import annotations
 
+import ctypes
 import re
 import threading
 import time
@@ -16,13 +17,16 @@ from workbench.core.errors import EngineError
 from workbench.core.memory import MemoryBuffer, Purpose
 from workbench.core.models import MemoryUse
 from workbench.core.parameters import LoadSettings
+from workbench.core.speculation import OFF
 from workbench.engine.llama import native
 from workbench.engine.llama.checkpoints import CheckpointPool, Checkpoints
 from workbench.engine.llama.context_memory import ContextMemory
 from workbench.engine.llama.devices import held
 from workbench.engine.llama.native import Pointer, api
+from workbench.engine.llama.ngram import NgramDrafter
 from workbench.engine.llama.pace import first_pace
 from workbench.engine.llama.slot import Aborted, Part, Slot
+from workbench.engine.llama.speculation import Speculation
 from workbench.engine.llama.thread_pace import AnswerThreads
 from workbench.engine.llama.vocabulary import Vocabulary
 from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, make_context
@@ -100,6 +104,9 @@ class Model:
                 for sequence, kept in enumerate(self._checkpoints)
             )
             """What can be computed together; most models have one."""
+            self._speculation = settings.speculation
+            # A step that is cut into two would overwrite cells of a sliding window that a cut needs.
+            self._draft_tokens = min(settings.draft_tokens, settings.ubatch - 1)
             self._abort = native.AbortFlag(self._ctx)
             self._abort_lock = threading.Lock()
             self._abortable = False
@@ -178,6 +185,29 @@ class Model:
         else:
             array = (api.llama_token * len(tokens))(*tokens)
             self.run(api.llama_batch_get_one(array, len(tokens)), (part,))
+
+    def verify(self, slot: Slot, tokens: Sequence[int]) -> None:
+        """Compute drafted tokens in the only slot, with the logits of each; the errors are those of `compute`."""
+        pace = self._pace
+        if pace is not None and pace.used < pace.most:
+            # llama.cpp computes several tokens with the threads of prompts.
+            api.llama_set_n_threads(self._ctx, pace.used, pace.used)
+        count = len(tokens)
+        array = (api.llama_token * count)(*tokens)
+        batch = api.llama_batch_get_one(array, count)
+        batch.logits = (ctypes.c_int8 * count)(*[1] * count)
+        self._abortable = self._can_abort((slot, tokens))
+        try:
+            self.run(batch, ((slot, tokens),))
+        finally:
+            if pace is not None and pace.used < pace.most:
+                api.llama_set_n_threads(self._ctx, pace.used, self._batch_threads)
+
+    def speculation(self, slot: Slot) -> Speculation | None:
+        """The drafts of a new answer in `slot`; None where that is off."""
+        if self._speculation == OFF:
+            return None
+        return Speculation(self, slot, NgramDrafter(), self._draft_tokens)
 
     def _can_abort(self, part: Part) -> bool:
         slot, tokens = part

@@ -10,6 +10,7 @@ from workbench.core.errors import MemoryShortError, ModelFileError, ParameterErr
 from workbench.core.memory import Correction
 from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
+from workbench.core.speculation import OFF
 from workbench.core.units import size_text
 from workbench.gguf.check import check_loadable
 from workbench.gguf.compute import NO_FLASH_ATTENTION
@@ -112,6 +113,17 @@ def _idle(asked: LoadSettings, model: FitModel, machine: Machine) -> Iterator[st
         yield "num_cpu_moe has no effect: this model has no experts."
 
 
+def _no_speculation(load: LoadSettings, model: FitModel) -> str:
+    """Why drafts cannot be verified with these settings; empty where they can, or none are wanted."""
+    if load.speculation == OFF:
+        return ""
+    if load.num_parallel > 1:
+        return f"the model computes {load.num_parallel} answers together (num_parallel)"
+    if model.has_states:
+        return "this model has layers with a recurrent state, which cannot take tokens back"
+    return "" if load.ubatch > 1 else "a micro-batch of one token has no room for a draft"
+
+
 def _overfull(fit: Fit, most: int) -> Iterator[str]:
     """GPUs that have less memory free than their layers need."""
     for share in fit.shares[1:]:
@@ -171,6 +183,9 @@ def make_plan(
             warnings.append(f"llama.cpp has no flash attention for {model.architecture}: it is off.")
     if asked.num_gpu > 0 and not machine.gpus:
         warnings.append(f"{asked.num_gpu} layers were asked for on a GPU; this build of llama.cpp has none to use.")
+    if obstacle := _no_speculation(settings, model):
+        settings = replace(settings, speculation=OFF)
+        warnings.append(f"Speculation is off: {obstacle}.")
     warnings += _idle(asked, model, machine)
     if asked.num_gpu > 0:
         warnings += _overfull(fit, model.most_layers(question, room))

@@ -105,8 +105,22 @@ def _latency_lines(readings: StatsReadings, width: int) -> list[Ranked]:
         *_reuse_lines(metrics, width),
         *_answer_lines(metrics, written, width),
         *([Ranked(1, figure_row("  format", metrics.format_state, width))] if metrics.format_state else []),
+        *_draft_lines(metrics, width),
         latency(6, "Gap p50", metrics.itl_p50_ms),
         latency(6, "Gap p95", metrics.itl_p95_ms),
+    ]
+
+
+def _draft_lines(metrics: AnswerMetrics, width: int) -> list[Ranked]:
+    """What speculation gained: how many drafted tokens were right, by their place, and how long a step was."""
+    found = metrics.speculation
+    if found is None or found.acceptance is None or found.mean_length is None:
+        return []
+    places = " ".join(f"{share:.0%}" for share in found.by_position)
+    return [
+        Ranked(2, figure_row("Drafts right", f"{found.acceptance:.0%}", width, f" of {found.draft_n:,}")),
+        Ranked(6, figure_row("  a step", f"{found.mean_length:.1f}", width, " tokens")),
+        Ranked(7, styled((cut(f"  by place {places}", width), "gauge--label"))),
     ]
 
 

@@ -62,6 +62,7 @@ _MEANINGS: dict[tuple[str, Value | None], str] = {
     ("tensor_split", ()): "by free memory",
     ("devices", ()): "all",
     ("override_tensor", ()): "none",
+    ("speculation", "ngram"): "what followed before",
 }
 
 

@@ -1,0 +1,188 @@
+"""Speculative decoding: the text of every answer is that without drafts, whatever ends it and whatever is drafted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.engine.llama.conftest import Answer, answer, chat, load, watching
+from tests.engine.llama.toys import write_toy
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.engine import Request
+from workbench.core.events import Token
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import Sampling
+from workbench.core.speculation import SpeculationFigures
+from workbench.engine.llama.host import LlamaHost
+from workbench.engine.llama.ngram import NgramDrafter
+from workbench.engine.llama.runtime import shared_runtime
+
+KINDS = ("llama", "gemma3", "mamba")
+REPEATED = "the light, the sea, the light, the sea, the light, the sea, the light, the sea,"
+
+
+def drafted(drafter: NgramDrafter, tokens, most: int) -> list[int]:
+    steps = drafter.draft(None, tokens, most)
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    return end.value.value
+
+
+def expected_draft(tokens: list[int], size: int, most: int) -> list[int]:
+    """The draft by the definition: a search backwards for the last `size` tokens."""
+    for place in range(len(tokens) - 1, size - 1, -1):
+        if tokens[place - size : place] == tokens[-size:]:
+            found = tokens[place:]
+            return [found[index % len(found)] for index in range(most)]
+    return []
+
+
+@given(st.lists(st.integers(0, 2), max_size=60), st.integers(1, 4), st.integers(1, 9), st.data())
+def test_a_draft_is_what_followed_the_latest_occurrence(tokens, size, most, data) -> None:
+    drafter, length = NgramDrafter(size), 0
+    while length < len(tokens):
+        length = data.draw(st.integers(length + 1, len(tokens)))
+        part = tokens[:length]
+        assert drafted(drafter, part, most) == expected_draft(part, size, most)
+
+
+def test_figures_are_those_of_llama_cpp() -> None:
+    found = SpeculationFigures().with_step(3, 3).with_step(4, 1).with_step(2, 0)
+    assert (found.draft_n, found.draft_n_accepted, found.steps) == (9, 4, 3)
+    assert found.acceptance == pytest.approx(4 / 9)
+    assert found.mean_length == pytest.approx(1 + 4 / 3)
+    assert found.by_position == pytest.approx((2 / 3, 1 / 3, 1 / 3, 0))
+    assert (SpeculationFigures().acceptance, SpeculationFigures().mean_length) == (None, None)
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("speculation")
+    return {name: str(write_toy(folder / f"{name}-F32.gguf", name)) for name in KINDS}
+
+
+@pytest.fixture
+def host(toys, short_demo):
+    paths = toys | {"demo": str(short_demo)}
+    return LlamaHost(lambda ref: ModelEntry(ref, ref, path=paths[ref]), state_budget_bytes=0)
+
+
+@pytest.fixture
+async def pair(host, engine):
+    """The demo model without drafts and with them."""
+    yield engine, await load(host, speculation="ngram", draft_tokens=8)
+    await host.shutdown()
+
+
+async def both(pair, request: Request, **more) -> tuple[Answer, Answer]:
+    return await answer(pair[0], request, **more), await answer(pair[1], request, **more)
+
+
+def figures(found: Answer) -> SpeculationFigures:
+    assert found.metrics.speculation is not None
+    return found.metrics.speculation
+
+
+async def holds_what_was_written(engine) -> None:
+    """Nothing that was drafted is left in the memory."""
+    slot = engine._model.slots[0]
+    assert await shared_runtime.do(lambda: slot.memory.length) == len(slot.tokens)
+
+
+async def test_greedy_text_is_the_same_and_takes_fewer_steps(pair) -> None:
+    request = Request(prompt=REPEATED, sampling=Sampling(temperature=0.0, num_predict=60))
+    off, on = await both(pair, request)
+    assert on.ids == off.ids
+    assert off.metrics.speculation is None
+    found = figures(on)
+    assert found.draft_n >= found.draft_n_accepted > 20
+    assert found.steps + found.draft_n_accepted <= 60
+    assert len(found.by_position) <= 8
+    await holds_what_was_written(pair[1])
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(temperature=0.0, repeat_penalty=1.3, num_predict=40),
+        Sampling(temperature=0.0, num_predict=40, stop=("sea, the",)),
+        Sampling(temperature=0.0, num_predict=3),
+        Sampling(temperature=0.0, num_predict=40, format="json"),
+    ],
+    ids=["penalties", "stop", "short", "format"],
+)
+async def test_samplers_and_ends_see_only_what_is_written(pair, sampling: Sampling) -> None:
+    off, on = await both(pair, Request(prompt=REPEATED, sampling=sampling))
+    assert (on.ids, on.text, on.end.reason) == (off.ids, off.text, off.end.reason)
+    await holds_what_was_written(pair[1])
+
+
+async def test_an_answer_ends_where_the_context_is_full(host) -> None:
+    found = []
+    for speculation in ("off", "ngram"):
+        engine = await load(host, num_ctx=256, speculation=speculation)
+        found.append(await answer(engine, Request(prompt=REPEATED * 8, sampling=Sampling(temperature=0.0))))
+    off, on = found
+    assert (on.ids, on.end.reason, off.end.reason) == (off.ids, "context", "context")
+    await host.shutdown()
+
+
+async def test_a_cancelled_answer_goes_on_as_any_other(pair) -> None:
+    request = Request(prompt=REPEATED, sampling=Sampling(temperature=0.0, num_predict=60))
+    whole = await answer(pair[0], request)
+    cancel, seen = CancelToken(), []
+
+    def note(event) -> None:
+        seen.extend([event.id] if isinstance(event, Token) else [])
+        if len(seen) == 12:
+            cancel.set()
+
+    with watching(note):
+        stopped = await answer(pair[1], request, cancel)
+    assert stopped.end.reason == "cancelled"
+    assert stopped.ids == whole.ids[:12]
+    await holds_what_was_written(pair[1])
+    assert (await answer(pair[1], request)).ids == whole.ids
+
+
+async def test_a_conversation_and_its_alternatives_are_the_same(pair) -> None:
+    messages = (Message("user", REPEATED),)
+    for text in ("Again.", "And again."):
+        request = replace(chat("", limit=30), messages=messages, alternatives=3)
+        off, on = await both(pair, request)
+        assert on.text == off.text
+        assert on.cached == off.cached
+        chosen = [[each.choices[0].written.logprob for each in one.of(Token)] for one in (off, on)]
+        assert chosen[1] == pytest.approx(chosen[0], abs=0.02)
+        messages = (*messages, Message("assistant", on.text), Message("user", text))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+async def test_memory_with_and_without_windows_takes_drafts_back(host, kind: str) -> None:
+    found = []
+    for speculation in ("off", "ngram"):
+        settings = {"num_ctx": 2048, "num_thread": 1, "num_batch": 64, "type_k": "f32", "type_v": "f32"}
+        engine = await load(host, kind, speculation=speculation, **settings)
+        request = Request(prompt=REPEATED * 12, sampling=Sampling(temperature=1.2, top_k=3, seed=3, num_predict=120))
+        found.append((await answer(engine, request), await answer(engine, replace(request, prompt=REPEATED * 9))))
+    assert [each.ids for each in found[1]] == [each.ids for each in found[0]]
+    assert figures(found[1][0]).steps > 0
+    assert figures(found[1][0]).acceptance < 1
+    await host.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "reason"),
+    [("mamba", {}, "recurrent state"), ("llama", {"num_parallel": 2}, "num_parallel")],
+)
+async def test_where_drafts_cannot_be_verified_the_load_says_why(host, kind: str, more, reason: str) -> None:
+    engine = await load(host, kind, speculation="ngram", **more)
+    assert engine.info.settings.speculation == "off"
+    assert [each for each in engine.info.warnings if reason in each and each.startswith("Speculation is off:")]
+    found = await answer(engine, Request(prompt=REPEATED, sampling=Sampling(num_predict=4)))
+    assert found.metrics.speculation is None
+    await host.shutdown()
