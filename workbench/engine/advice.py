@@ -11,16 +11,32 @@ from typing import TYPE_CHECKING, TypeVar
 from typing_extensions import override
 
 from workbench.core.engine import DeviceNeed, Footprint, MemoryAdviser, Needs
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
+from workbench.core.speculation import draft_model
 from workbench.engine.files import LocalFiles
 
 if TYPE_CHECKING:
     from workbench.gguf.fit import FitModel, FitQuestion
-    from workbench.gguf.shares import Fit, Room
+    from workbench.gguf.shares import Fit, Room, Share
 
 Priced = TypeVar("Priced")
+
+
+def draft_path(resolve: Callable[[str], ModelEntry], named: str) -> str:
+    """The file of a draft model.
+
+    Raises:
+        WorkbenchError: There is no such model, or it has no file.
+    """
+    try:
+        path = resolve(named).path
+    except WorkbenchError as error:
+        raise ParameterError(f"speculation names no draft model: {error.message}", error.hint) from None
+    if path is None:
+        raise ParameterError(f"speculation = {named}: that model has no file here.", "Name one that is on this disk.")
+    return path
 
 
 class LocalAdviser(MemoryAdviser):
@@ -46,6 +62,7 @@ class LocalAdviser(MemoryAdviser):
                     continue
                 path = Path(entry.path)
                 model = await self._files.fit_model(path, entry.adapter_path)
+                room = await self._beside_draft(load, path, model, room)
             except WorkbenchError:
                 continue
             fit = model.price(model.question(load), room)
@@ -60,7 +77,7 @@ class LocalAdviser(MemoryAdviser):
                 return False
             if load.is_mapped:
                 mapped.add(path)
-            room = _rest(room, fit)
+            room = room.without(fit.shares)
         return True
 
     @override
@@ -71,6 +88,22 @@ class LocalAdviser(MemoryAdviser):
     async def needs(self, model: ModelEntry, load: LoadSettings) -> Needs | None:
         return await self._priced(model, load, _needs)
 
+    async def _beside_draft(self, load: LoadSettings, path: Path, model: FitModel, room: Room) -> Room:
+        """What the draft model of these settings leaves free."""
+        if not (named := draft_model(load.speculation)):
+            return room
+        shares = await asyncio.to_thread(self._draft_shares, named, load, path, model, room)
+        return room.without(shares)
+
+    def _draft_shares(
+        self, named: str, load: LoadSettings, path: Path, model: FitModel, room: Room
+    ) -> tuple[Share, ...]:
+        from workbench.gguf.draft import Draft
+        from workbench.gguf.reader import read_header
+
+        draft = Draft.checked(draft_path(self._resolve, named), read_header(path))
+        return draft.settings(load, model.question(load).n_ctx, room)[1]
+
     async def _priced(
         self, model: ModelEntry, load: LoadSettings, answer: Callable[[FitModel, FitQuestion, Room, Fit], Priced | None]
     ) -> Priced | None:
@@ -79,7 +112,8 @@ class LocalAdviser(MemoryAdviser):
             return None
         try:
             found = await self._files.fit_model(Path(model.path), model.adapter_path)
-            question, room = found.question(load), await self._files.room()
+            question = found.question(load)
+            room = await self._beside_draft(load, Path(model.path), found, await self._files.room())
             return answer(found, question, room, found.price(question, room))
         except (WorkbenchError, ArithmeticError, LookupError, TypeError, ValueError):
             # A layout that is not known.
@@ -107,12 +141,3 @@ def _needs(found: FitModel, question: FitQuestion, room: Room, fit: Fit) -> Need
         found.fewest_cpu_experts(question, room),
         fit.refusal,
     )
-
-
-def _rest(room: Room, fit: Fit) -> Room:
-    """The memory that stays free once a model is loaded."""
-    taken = {share.device.name: share.total_bytes for share in fit.shares}
-    host, *gpus = (
-        replace(device, free_bytes=device.free_bytes - taken.get(device.name, 0)) for device in (room.host, *room.gpus)
-    )
-    return replace(room, host=host, gpus=tuple(gpus))

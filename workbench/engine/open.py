@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock
 from types import MappingProxyType
@@ -19,6 +20,8 @@ from workbench.core.memory import Correction
 from workbench.core.models import SCRIPTED, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.servers import ServerAddress, is_server_ref
+from workbench.core.speculation import draft_model
+from workbench.engine.advice import draft_path
 from workbench.engine.llama.checkpoints import CheckpointLimits
 
 if TYPE_CHECKING:
@@ -160,6 +163,7 @@ class AnyHost(EngineHost):
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
     ) -> Engine:
+        settings = await asyncio.to_thread(self._with_draft, settings)
         # The HTTP client is imported in a thread, so that it does not block the screen.
         host = (
             await asyncio.to_thread(lambda: self.remote)
@@ -167,6 +171,11 @@ class AnyHost(EngineHost):
             else self._host(ref, settings.engine_host)
         )
         return await host.open(ref, settings, on_progress, cancel)
+
+    def _with_draft(self, settings: LoadSettings) -> LoadSettings:
+        """The settings with the file of the draft model that they name."""
+        named = draft_model(settings.speculation)
+        return replace(settings, speculation=draft_path(self._resolve, named)) if named else settings
 
     @override
     async def shutdown(self) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from workbench.core.errors import ModelLoadError
 from workbench.core.memory import Correction, MemoryBuffer, Purpose
@@ -26,6 +26,15 @@ class Room:
 
     host: DeviceRoom
     gpus: tuple[DeviceRoom, ...] = ()
+
+    def without(self, shares: Sequence[Share]) -> Room:
+        """What stays free once a model with these shares is loaded."""
+        taken = {share.device.name: share.total_bytes for share in shares}
+        host, *gpus = (
+            replace(device, free_bytes=device.free_bytes - taken.get(device.name, 0))
+            for device in (self.host, *self.gpus)
+        )
+        return Room(host, tuple(gpus))
 
 
 @dataclass(frozen=True, slots=True)

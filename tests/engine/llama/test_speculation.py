@@ -13,6 +13,7 @@ from tests.engine.llama.toys import write_toy
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
+from workbench.core.errors import ModelFileError, ModelLoadError
 from workbench.core.events import Token
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Sampling
@@ -20,13 +21,15 @@ from workbench.core.speculation import SpeculationFigures
 from workbench.engine.llama.host import LlamaHost
 from workbench.engine.llama.ngram import NgramDrafter
 from workbench.engine.llama.runtime import shared_runtime
+from workbench.gguf.draft import vocabulary_problem
+from workbench.gguf.reader import read_header
 
 KINDS = ("llama", "gemma3", "mamba")
 REPEATED = "the light, the sea, the light, the sea, the light, the sea, the light, the sea,"
 
 
 def drafted(drafter: NgramDrafter, tokens, most: int) -> list[int]:
-    steps = drafter.draft(None, tokens, most)
+    steps = drafter.draft(None, tokens, most, CancelToken())
     with pytest.raises(StopIteration) as end:
         next(steps)
     return end.value.value
@@ -186,3 +189,53 @@ async def test_where_drafts_cannot_be_verified_the_load_says_why(host, kind: str
     found = await answer(engine, Request(prompt=REPEATED, sampling=Sampling(num_predict=4)))
     assert found.metrics.speculation is None
     await host.shutdown()
+
+
+# Draft models
+
+
+async def test_a_draft_model_changes_no_text_and_saves_steps(host, engine, short_demo) -> None:
+    drafting = await load(host, speculation=str(short_demo), draft_tokens=4)
+    assert drafting.info.memory.total_bytes > 1.5 * engine.info.memory.total_bytes
+    assert drafting.info.estimate.kv_bytes == drafting.info.memory.kv_bytes == 2 * engine.info.memory.kv_bytes
+    for request in (chat("Why is the sky blue?", limit=40), chat("Why is the sea blue?", limit=9)):
+        off, on = await both((engine, drafting), request)
+        assert on.ids == off.ids
+    assert figures(on).acceptance == 1
+    assert 1 < figures(on).mean_length <= 5
+    await holds_what_was_written(drafting)
+    await host.shutdown()
+
+
+async def test_a_model_that_guesses_badly_changes_no_text(host, toys, monkeypatch) -> None:
+    monkeypatch.setattr("workbench.engine.llama.draft_model.P_MIN", 0.0)
+    settings = {"num_ctx": 512, "num_thread": 1, "type_k": "f32", "type_v": "f32"}
+    request = Request(prompt=REPEATED * 3, sampling=Sampling(temperature=1.0, seed=5, num_predict=60))
+    pair = await load(host, "llama", **settings), await load(host, "llama", speculation=toys["gemma3"], **settings)
+    off, on = await both(pair, request)
+    assert on.ids == off.ids
+    assert figures(on).acceptance < 1
+    await host.shutdown()
+
+
+def header_of(folder, name: str, **values):
+    return read_header(write_toy(folder / f"{name}-F32.gguf", **values))
+
+
+def test_a_draft_model_needs_the_same_vocabulary(tmp_path, short_demo) -> None:
+    plain = header_of(tmp_path, "plain", marks={"<a>": 1})
+    assert vocabulary_problem(plain, header_of(tmp_path, "longer", marks={"<a>": 1, "<b>": 1})) == ""
+    more = header_of(tmp_path, "more", marks={f"<{number}>": 1 for number in range(200)})
+    assert "vocabulary has" in vocabulary_problem(plain, more)
+    other = vocabulary_problem(plain, header_of(tmp_path, "other", marks={"<b>": 1}))
+    assert other.endswith("is '<b>', that of the model '<a>'")
+    ends = header_of(tmp_path, "ends", marks={"<a>": 1}, ends=True)
+    assert vocabulary_problem(plain, ends) == "one of the two adds the token BOS, the other does not"
+
+
+async def test_a_draft_model_that_cannot_draft_is_refused(host, toys, short_demo) -> None:
+    for path, reason in ((toys["mamba"], "recurrent state"), (str(short_demo), "vocabulary")):
+        with pytest.raises(ModelLoadError, match=f"cannot draft for this model: .*{reason}"):
+            await load(host, "llama", speculation=path)
+    with pytest.raises(ModelFileError):
+        await load(host, "llama", speculation=toys["llama"] + ".missing")

@@ -21,12 +21,14 @@ from workbench.core.errors import CancelledError, ModelFileError, TemplateError
 from workbench.core.memory import Correction
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
+from workbench.core.speculation import draft_model
 from workbench.engine.llama.checkpoints import CheckpointLimits, CheckpointPool
 from workbench.engine.llama.jinja import shared_jinja
 from workbench.engine.llama.plan import Plan, make_plan, read_files
 from workbench.engine.llama.runtime import current_machine, shared_runtime
 from workbench.engine.llama.states import StateCache
 from workbench.engine.llama.template import CHATML, ChatTemplate, PromptTemplate, open_template
+from workbench.gguf.draft import Draft
 from workbench.gguf.header import Header
 from workbench.gguf.model import describe, get_text
 from workbench.gguf.recommended import recommended_sampling
@@ -79,11 +81,15 @@ class LlamaHost(EngineHost):
     ) -> Engine:
         began = time.perf_counter()
         entry, headers, adapter, files = await asyncio.to_thread(self._read, ref)
+        named = draft_model(settings.speculation)
+        draft = await asyncio.to_thread(Draft.checked, named, headers[0]) if named else None
         settings, warnings = _within_training(entry, settings)
         own = entry.recipe.template if entry.recipe else ""
         machine = await current_machine()
         correction = await self._correction(entry.architecture or "") if self._correction is not None else {}
-        plan = make_plan(headers, settings, machine, adapter=adapter, guard=self._memory_guard, correction=correction)
+        plan = make_plan(
+            headers, settings, machine, adapter=adapter, guard=self._memory_guard, correction=correction, draft=draft
+        )
         recommended, problems = recommended_sampling(headers[0].metadata)
         plan = replace(plan, warnings=(*warnings, *plan.warnings, *problems))
         if cancel.is_set:
@@ -95,7 +101,7 @@ class LlamaHost(EngineHost):
         def load() -> LlamaEngine:
             from workbench.engine.llama.model import Model
 
-            model = Model(headers[0].path, plan.settings, on_progress, cancel, lora, self._checkpoints)
+            model = Model(headers[0].path, plan.settings, on_progress, cancel, lora, self._checkpoints, plan.draft)
             try:
                 if cancel.is_set:
                     raise CancelledError("Loading was stopped.")

@@ -22,6 +22,7 @@ from workbench.engine.llama import native
 from workbench.engine.llama.checkpoints import CheckpointPool, Checkpoints
 from workbench.engine.llama.context_memory import ContextMemory
 from workbench.engine.llama.devices import held
+from workbench.engine.llama.draft_model import DraftModel
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.ngram import NgramDrafter
 from workbench.engine.llama.pace import first_pace
@@ -44,7 +45,7 @@ class Model:
     """An open model with one context, from a GGUF file whose header was found valid.
 
     Every value of `settings` has been chosen. `adapter` is the file of a LoRA that fits the model; empty for none.
-    `checkpoints` are those of all open models.
+    `checkpoints` are those of all open models. `draft` is how the draft model is loaded that `settings` name.
 
     Raises:
         CancelledError: The load was cancelled.
@@ -60,10 +61,12 @@ class Model:
         cancel: CancelToken,
         adapter: str,
         checkpoints: CheckpointPool,
+        draft: LoadSettings | None = None,
     ) -> None:
         self._model: Pointer = None
         self._ctx: Pointer = None
         self._batch: native.TokenBatch | None = None
+        self._draft: DraftModel | None = None
         self._held: Mapping[str, int] = {}
         self._checkpoints = [Checkpoints(checkpoints) for _ in range(settings.num_parallel)]
         try:
@@ -82,6 +85,9 @@ class Model:
                 )
                 if loaded is not None:
                     apply_adapter(self._ctx, loaded)
+                self.vocabulary = Vocabulary.of(self._model)
+                if draft is not None:
+                    self._draft = DraftModel(settings.speculation, draft, self.vocabulary.size, cancel)
             self.memory_use = memory_use([text for _, text in lines])
             self._held = self.memory_use.on_gpus if self.memory_use else {}
             held.update(self._held)
@@ -92,7 +98,6 @@ class Model:
             self.gpu_layers = offloaded_layers([text for _, text in lines])
             self.layers: int = api.llama_model_n_layer(self._model)
             """Without the output layer."""
-            self.vocabulary = Vocabulary.of(self._model)
             self.pieces = native.PieceCache(self.vocabulary.native)
             self.slots = tuple(
                 Slot(
@@ -203,11 +208,11 @@ class Model:
             if pace is not None and pace.used < pace.most:
                 api.llama_set_n_threads(self._ctx, pace.used, self._batch_threads)
 
-    def speculation(self, slot: Slot) -> Speculation | None:
+    def speculation(self, slot: Slot, cancel: CancelToken) -> Speculation | None:
         """The drafts of a new answer in `slot`; None where that is off."""
         if self._speculation == OFF:
             return None
-        return Speculation(self, slot, NgramDrafter(), self._draft_tokens)
+        return Speculation(self, slot, self._draft or NgramDrafter(), self._draft_tokens, cancel)
 
     def _can_abort(self, part: Part) -> bool:
         slot, tokens = part
@@ -244,6 +249,9 @@ class Model:
         if self._batch is not None:
             self._batch.free()
             self._batch = None
+        if self._draft is not None:
+            self._draft.close()
+            self._draft = None
         if self._ctx:
             api.llama_free(self._ctx)
             self._ctx = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
+from workbench.core.cancel import CancelToken
 from workbench.engine.llama.runtime import Clock
 
 SIZE = 3
@@ -23,7 +24,9 @@ class NgramDrafter:
         """The place after the latest occurrence of each n-gram, but for the one at the end."""
         self._seen = size
 
-    def draft(self, job: Clock, tokens: Sequence[int], most: int) -> Generator[None, None, list[int]]:
+    def draft(
+        self, job: Clock, tokens: Sequence[int], most: int, cancel: CancelToken
+    ) -> Generator[None, None, list[int]]:
         """`tokens` begin with those of the call before. A draft that reaches their end repeats itself."""
         yield from ()
         size, after = self._size, self._after

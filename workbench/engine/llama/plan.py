@@ -14,12 +14,13 @@ from workbench.core.speculation import OFF
 from workbench.core.units import size_text
 from workbench.gguf.check import check_loadable
 from workbench.gguf.compute import NO_FLASH_ATTENTION
+from workbench.gguf.draft import Draft
 from workbench.gguf.fit import FitModel, FitQuestion
 from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
 from workbench.gguf.model import describe
 from workbench.gguf.placement import HOST, check_devices, idle_overrides
-from workbench.gguf.shares import DeviceRoom, Fit, Room
+from workbench.gguf.shares import DeviceRoom, Fit, Room, Share
 from workbench.gguf.weights import host_weights_bytes
 
 GPU_MARGIN_BYTES = 512 * 2**20
@@ -82,6 +83,8 @@ class Plan:
     needed: MemoryUse
     """The estimate of the memory that it needs, with the repacked copies and not corrected."""
     warnings: tuple[str, ...]
+    draft: LoadSettings | None = None
+    """The same of the draft model; None for none."""
 
 
 def _chosen(gpus: Sequence[Gpu], asked: LoadSettings) -> Sequence[Gpu]:
@@ -124,6 +127,17 @@ def _no_speculation(load: LoadSettings, model: FitModel) -> str:
     return "" if load.ubatch > 1 else "a micro-batch of one token has no room for a draft"
 
 
+def _beside(
+    draft: Draft | None, load: LoadSettings, n_ctx: int, room: Room
+) -> tuple[LoadSettings | None, Sequence[Share]]:
+    """How a draft model is loaded, and the memory that it takes; none of both for none."""
+    return (None, ()) if draft is None else draft.settings(load, n_ctx, room)
+
+
+def _on_host(shares: Sequence[Share]) -> int:
+    return shares[0].total_bytes if shares else 0
+
+
 def _overfull(fit: Fit, most: int) -> Iterator[str]:
     """GPUs that have less memory free than their layers need."""
     for share in fit.shares[1:]:
@@ -150,11 +164,13 @@ def make_plan(
     adapter: Header | None = None,
     guard: bool = True,
     correction: Correction = MappingProxyType({}),
+    draft: Draft | None = None,
 ) -> Plan:
     """Decide how to load the model in `headers`, one for each part of a split file, with the LoRA `adapter`.
 
     In the settings that were asked for, 0 and -1 leave the choice open. `guard` refuses a model that cannot fit.
     `correction` is what the last load of the architecture took beside its estimate: the layers on GPUs depend on it.
+    `draft` is the draft model that `asked` names; it gets its memory first.
 
     Raises:
         MemoryShortError: The model with this context takes more memory than the machine has.
@@ -169,13 +185,16 @@ def make_plan(
     n_ctx = question.n_ctx
     if trained and n_ctx > trained:
         warnings.append(f"The context of {n_ctx} tokens is longer than the {trained} that the model was trained for.")
+    obstacle = _no_speculation(asked, model)
+    threads = asked.num_thread or machine.cores
+    drafting, beside = _beside(None if obstacle else draft, replace(asked, num_thread=threads), n_ctx, room)
+    room = room.without(beside)
     fit = model.price(question, room)
     if fit.refusal is not None:
         raise fit.refusal
     layers = fit.gpu_layers
     # Not where the number was chosen, or little of the work is that of the CPU.
     adapts = asked.adapt_threads and not asked.num_thread and not layers
-    threads = asked.num_thread or machine.cores
     settings = replace(asked, num_ctx=n_ctx, num_thread=threads, adapt_threads=adapts, num_gpu=layers)
     if model.architecture in NO_FLASH_ATTENTION:
         settings = replace(settings, flash_attn="off")
@@ -183,15 +202,15 @@ def make_plan(
             warnings.append(f"llama.cpp has no flash attention for {model.architecture}: it is off.")
     if asked.num_gpu > 0 and not machine.gpus:
         warnings.append(f"{asked.num_gpu} layers were asked for on a GPU; this build of llama.cpp has none to use.")
-    if obstacle := _no_speculation(settings, model):
+    if obstacle:
         settings = replace(settings, speculation=OFF)
         warnings.append(f"Speculation is off: {obstacle}.")
     warnings += _idle(asked, model, machine)
     if asked.num_gpu > 0:
         warnings += _overfull(fit, model.most_layers(question, room))
-    host = fit.shares[0].total_bytes
+    host = fit.shares[0].total_bytes + _on_host(beside)
     if guard and host > machine.total_bytes:
-        whole = Room(DeviceRoom("CPU", machine.total_bytes), room.gpus)
+        whole = Room(DeviceRoom("CPU", machine.total_bytes - _on_host(beside)), room.gpus)
         fitting = model.largest_context(question, whole)
         raise MemoryShortError(
             f"{headers[0].path} with a context of {n_ctx} tokens needs {size_text(host)} of memory, and this machine "
@@ -205,8 +224,8 @@ def make_plan(
         warnings.append(f"About {size_text(host)} of memory are needed and {free} are free: it will be slow.")
     backend = ", ".join(gpu.name for gpu in gpus) if layers else "CPU"
     warnings += _software(gpus[:layers])
-    needed = _as_counted(model, question, room, layers, headers, machine.repacked)
-    return Plan(settings, backend, needed, tuple(warnings))
+    needed = _as_counted(model, question, room, layers, headers, machine.repacked, beside)
+    return Plan(settings, backend, needed, tuple(warnings), drafting)
 
 
 def _as_counted(
@@ -216,6 +235,7 @@ def _as_counted(
     layers: int,
     headers: Sequence[Header],
     repacked: frozenset[str],
+    beside: Sequence[Share],
 ) -> MemoryUse:
     """The estimate that what a load takes is compared with: not corrected, and mapped files as llama.cpp counts them.
 
@@ -228,4 +248,4 @@ def _as_counted(
         host = replace(host, weights_bytes=weights)
     elif question.mapped:
         host = replace(host, weights_bytes=model.mapped_bytes(question, room, layers))
-    return MemoryUse.of([buffer for share in (host, *gpus) for buffer in share.buffers])
+    return MemoryUse.of([buffer for share in (host, *gpus, *beside) for buffer in share.buffers])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
+from workbench.core.cancel import CancelToken
 from workbench.core.errors import EngineError
 from workbench.core.speculation import SpeculationFigures
 from workbench.engine.llama.runtime import Clock
@@ -21,8 +22,10 @@ FIRST_DRAFT = 3
 class Drafter(Protocol):
     """Guesses how a sequence goes on."""
 
-    def draft(self, job: Clock, tokens: Sequence[int], most: int) -> Generator[None, None, Sequence[int]]:
-        """At most `most` tokens that may follow `tokens`; yields between two steps that take long."""
+    def draft(
+        self, job: Clock, tokens: Sequence[int], most: int, cancel: CancelToken
+    ) -> Generator[None, None, Sequence[int]]:
+        """At most `most` tokens that may follow `tokens`, or none; yields between two steps that take long."""
 
 
 class VerifyingModel(Protocol):
@@ -37,11 +40,12 @@ class VerifyingModel(Protocol):
 class Speculation:
     """The drafts of one answer in `slot`; at most `most` tokens each."""
 
-    def __init__(self, model: VerifyingModel, slot: Slot, drafter: Drafter, most: int) -> None:
+    def __init__(self, model: VerifyingModel, slot: Slot, drafter: Drafter, most: int, cancel: CancelToken) -> None:
         self._model = model
         self._slot = slot
         self._drafter = drafter
         self._most = most
+        self._cancel = cancel
         self._wanted = min(FIRST_DRAFT, most)
         self._draft: Sequence[int] = ()
         self._accepted = 0
@@ -59,7 +63,8 @@ class Speculation:
         slot = self._slot
         known = len(slot.tokens)
         most = min(self._wanted, self._model.n_ctx - known - 1, left - 1 if left >= 0 else self._most)
-        draft = (yield from self._drafter.draft(job, [*slot.tokens, token], most)) if most > 0 else ()
+        tokens = [*slot.tokens, token]
+        draft = (yield from self._drafter.draft(job, tokens, most, self._cancel)) if most > 0 else ()
         if not draft:
             return False
         try:
