@@ -151,6 +151,15 @@ def test_fit_prices_full_window_caches(call, tmp_path):
     assert window["swa_full_bytes"] == full["swa_full_bytes"] == full["kv_bytes"] - window["kv_bytes"] > 0
 
 
+def test_fit_counts_a_draft_model(call):
+    alone, both = (
+        json.loads(call("fit", "demo", "--ctx", "1024", "--set", f"speculation={each}", "--json")[1])
+        for each in ("ngram", "demo")
+    )
+    assert (alone["draft_bytes"], both["draft_bytes"]) == (0, alone["total_bytes"])
+    assert call("fit", "demo", "--set", "speculation=nosuch")[0] == 2
+
+
 def test_fit_is_corrected_by_what_the_last_load_took(call):
     plain = json.loads(call("fit", "demo", "--json")[1])
     assert (plain["correction"], plain["last_load"]) == ({}, None)

@@ -396,7 +396,8 @@ def test_what_is_not_honoured_is_said(catalog: LibraryCatalog, model: Model, tmp
     lines = ["FROM demo", "RENDERER a", "PARSER b", "DRAFT draft.gguf", "REQUIRES 99.0", "PARAMETER min_p 3"]
     recipe = catalog.recipe(write(tmp_path / "Modelfile", *lines))
     assert recipe is not None
-    assert [note.split()[0] for note in recipe.notes] == ["Modelfile,", "RENDERER", "PARSER", "DRAFT", "REQUIRES"]
+    assert [note.split()[0] for note in recipe.notes] == ["Modelfile,", "RENDERER", "PARSER", "REQUIRES"]
+    assert dict(recipe.parameters)["speculation"] == str(tmp_path / "draft.gguf")
 
 
 def test_a_directory_with_a_model_of_the_ending_bin(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
@@ -434,7 +435,6 @@ def test_a_check_says_what_opening_says(catalog: LibraryCatalog, model: Model, t
         ("min_p", 6),
         ("RENDERER", 2),
         ("PARSER", 3),
-        ("DRAFT", 4),
         ("REQUIRES", 5),
     ]
     ref = write(tmp_path / "Modelfile", "FROM w.gguf", "TEMPLATE {{ .Prompt }}")

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from workbench.cli.composition import compose, find_file
+from workbench.cli.composition import Workers, compose, find_file
 from workbench.cli.options import add_json, settings
 from workbench.cli.output import print_json, print_table, say
 from workbench.core.models import LoadRecord
-from workbench.core.parameters import check_value
+from workbench.core.parameters import LoadSettings, check_value
+from workbench.core.speculation import draft_model
 from workbench.core.units import size_text
+from workbench.engine.advice import draft_path
 from workbench.gguf.check import check_loadable
+from workbench.gguf.draft import Draft
 from workbench.gguf.fit import FitModel, FitQuestion
+from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
 from workbench.gguf.placement import check_devices, idle_overrides
-from workbench.gguf.shares import Fit
+from workbench.gguf.shares import Fit, Room, Share
 
 PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "total_bytes")
 """The parts of the memory that a model needs, as `Fit` and `Share` call them."""
@@ -54,19 +59,40 @@ def run(options: argparse.Namespace) -> int:
     model.correction = asyncio.run(workers.loads.correction(model.architecture))
     last = next(iter(asyncio.run(workers.loads.recall(str(path)))), None)
     question = model.question(load)
+    beside = _draft_shares(load, workers, headers[0], question.n_ctx, room)
+    room = room.without(beside)
     fit = model.price(question, room)
     if room.gpus and load.num_gpu:
         check_devices(load, [gpu.name for gpu in room.gpus])
     largest, most = model.largest_context(question, room), model.most_layers(question, room)
     experts = model.fewest_cpu_experts(question, room)
     if options.json:
-        print_json(_as_json(question, fit, largest, most, experts, model) | _of_loads(model, last))
+        print_json(_as_json(question, fit, largest, most, experts, model) | _of_loads(model, last) | _of_draft(beside))
     else:
         _print(question, fit, largest, most, experts, model)
+        _print_draft(load, beside)
         _print_loads(model, last)
         for override in idle_overrides(load.override_tensor, model.tensors):
             say(f"override_tensor {override} matches no tensor of this model")
     return 0
+
+
+def _draft_shares(load: LoadSettings, workers: Workers, target: Header, n_ctx: int, room: Room) -> Sequence[Share]:
+    """The memory of the draft model that these settings name; none for none."""
+    if not (named := draft_model(load.speculation)):
+        return ()
+    draft = Draft.checked(draft_path(workers.catalog.resolve, named), target)
+    return draft.settings(load, n_ctx, room)[1]
+
+
+def _of_draft(shares: Sequence[Share]) -> dict[str, object]:
+    return {"draft_bytes": sum(share.total_bytes for share in shares)}
+
+
+def _print_draft(load: LoadSettings, shares: Sequence[Share]) -> None:
+    if shares:
+        taken = size_text(sum(share.total_bytes for share in shares))
+        say(f"the draft model {load.speculation} takes {taken} more, which is not in the table")
 
 
 def _as_json(

@@ -31,7 +31,7 @@ def draft_path(resolve: Callable[[str], ModelEntry], named: str) -> str:
         WorkbenchError: There is no such model, or it has no file.
     """
     try:
-        path = resolve(named).path
+        path = named if Path(named).is_absolute() else resolve(named).path
     except WorkbenchError as error:
         raise ParameterError(f"speculation names no draft model: {error.message}", error.hint) from None
     if path is None:

@@ -187,8 +187,11 @@ class _OpenedModelfile:
         if names and names[-1] != "demo" and (manifest := lookups.ollama(names[-1])) is not None:
             weights, base = read_layers(manifest)
         notes += _not_honoured(modelfile)
+        own = modelfile.recipe
+        if draft := files.draft(modelfile):
+            own = replace(own, parameters=(*own.parameters, ("speculation", draft)))
         own = replace(
-            modelfile.recipe,
+            own,
             adapter=str(adapter or (in_from[-1] if in_from and not names else "")),
             notes=tuple(printable(note) for note in notes),
         )
@@ -253,7 +256,7 @@ def _not_honoured(modelfile: Modelfile) -> Iterator[str]:
         yield f"RENDERER {modelfile.renderer} is ignored. {INSTEAD_OF_RENDERER}{unused}"
     if modelfile.parser:
         yield f"PARSER {modelfile.parser} is ignored: the answer is shown as the model writes it."
-    for draft in modelfile.drafts:
-        yield f"DRAFT {draft} is ignored: speculative decoding is not supported."
+    for draft in modelfile.drafts[:-1]:
+        yield f"DRAFT {draft} is ignored: another one follows."
     if modelfile.requires and is_newer(modelfile.requires):
         yield f"REQUIRES {modelfile.requires} is newer than the supported version of Ollama, {FOLLOWED}."

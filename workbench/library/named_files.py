@@ -59,6 +59,10 @@ class NamedFiles:
                 raise self._error("DRAFT", text, f"DRAFT must not reference the same local path as FROM: {path}")
         return files
 
+    def draft(self, modelfile: Modelfile) -> str:
+        """The file that DRAFT names; empty where there is no such line. The last one counts."""
+        return str(self._expanded(modelfile.drafts[-1])) if modelfile.drafts else ""
+
     def _inside(self, text: str, folder: Path) -> list[Path]:
         """The GGUF files of a folder, where Ollama would use them."""
         for patterns, kind in (

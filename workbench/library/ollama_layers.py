@@ -39,6 +39,8 @@ def read_layers(manifest: Manifest) -> tuple[Path, Recipe]:
         notes = list(_not_honoured(str(manifest.name), by_kind, config))
         renderer = str(config.get("renderer") or "")
         parameters = used_values(dict(_parameters(by_kind.get("params"), notes)))
+        if (draft := by_kind.get("draft")) is not None:
+            parameters = (*parameters, ("speculation", str(draft)))
         recipe = Recipe(
             adapter=str(by_kind.get("adapter", "")),
             template="" if renderer else _text(by_kind.get("template") or by_kind.get("prompt")),
@@ -71,8 +73,6 @@ def _not_honoured(name: str, by_kind: Mapping[str, Path], config: Mapping[str, o
         yield f"{name} has the parser {parser} of Ollama, which is not supported here."
     if "projector" in by_kind:
         yield f"{name} accepts images in Ollama, but only text here."
-    if "draft" in by_kind:
-        yield f"{name} has a draft model, which is not used here."
 
 
 def _text(path: Path | None) -> str:

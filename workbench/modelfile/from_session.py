@@ -58,6 +58,7 @@ def from_session(session: Session, base: str = "", *, has_template: bool = True)
         ),
         # A named model has its own template.
         template="" if has_template or named else CHATML,
+        drafts=_drafts(session),
         comments=_comments(session, origin, named=named),
     )
     if origin is None:
@@ -65,7 +66,6 @@ def from_session(session: Session, base: str = "", *, has_template: bool = True)
     return replace(
         modelfile,
         adapter=_absolute(origin.adapter, session.model),
-        drafts=tuple(_absolute(draft, session.model) for draft in origin.drafts),
         template=origin.template or modelfile.template,
         renderer=origin.renderer,
         parser=origin.parser,
@@ -117,6 +117,12 @@ def _parameters(session: Session, named: bool) -> dict[str, Value]:
     return {name: values[name] for name in PARAMETERS if name in values and PARAMETERS[name].in_modelfile}
 
 
+def _drafts(session: Session) -> tuple[str, ...]:
+    """The draft model, where the session names its file: DRAFT takes no name of a model."""
+    speculation = session.load.speculation
+    return (speculation,) if Path(speculation).is_absolute() else ()
+
+
 def _in_one_line(value: Value) -> str:
     return " ".join(map(repr, value)) if isinstance(value, tuple) else written_value(value)
 
@@ -141,7 +147,7 @@ def _comments(session: Session, origin: Modelfile | None, *, named: bool) -> tup
     comments += [
         f"A Modelfile cannot hold {name} {_in_one_line(value)}, which the session used."
         for name, value in changed_values(session.sampling, session.load).items()
-        if not PARAMETERS[name].in_modelfile and value != ONE_GPU
+        if not PARAMETERS[name].in_modelfile and value != ONE_GPU and (value,) != _drafts(session)
     ]
     if empty := sum(not turn.message.content for turn in session.turns):
         comments.append(f"Left out: {empty} {'message' if empty == 1 else 'messages'} without text.")

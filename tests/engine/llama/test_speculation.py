@@ -17,6 +17,7 @@ from workbench.core.errors import ModelFileError, ModelLoadError
 from workbench.core.events import Token
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Sampling
+from workbench.core.recipe import Recipe
 from workbench.core.speculation import SpeculationFigures
 from workbench.engine.llama.host import LlamaHost
 from workbench.engine.llama.ngram import NgramDrafter
@@ -239,3 +240,12 @@ async def test_a_draft_model_that_cannot_draft_is_refused(host, toys, short_demo
             await load(host, "llama", speculation=path)
     with pytest.raises(ModelFileError):
         await load(host, "llama", speculation=toys["llama"] + ".missing")
+
+
+async def test_a_draft_that_only_a_modelfile_names_is_left_out(toys) -> None:
+    recipe = Recipe(parameters=(("speculation", toys["mamba"]),))
+    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=toys["llama"], recipe=recipe))
+    engine = await load(host, "llama", speculation=toys["mamba"])
+    assert engine.info.settings.speculation == "off"
+    assert [each for each in engine.info.warnings if each.startswith("Speculation is off: ") and "recurrent" in each]
+    await host.shutdown()

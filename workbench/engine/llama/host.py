@@ -17,11 +17,11 @@ from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, EngineHost, ProgressCallback
-from workbench.core.errors import CancelledError, ModelFileError, TemplateError
+from workbench.core.errors import CancelledError, ModelFileError, TemplateError, WorkbenchError
 from workbench.core.memory import Correction
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.core.speculation import draft_model
+from workbench.core.speculation import OFF, draft_model
 from workbench.engine.llama.checkpoints import CheckpointLimits, CheckpointPool
 from workbench.engine.llama.jinja import shared_jinja
 from workbench.engine.llama.plan import Plan, make_plan, read_files
@@ -81,8 +81,7 @@ class LlamaHost(EngineHost):
     ) -> Engine:
         began = time.perf_counter()
         entry, headers, adapter, files = await asyncio.to_thread(self._read, ref)
-        named = draft_model(settings.speculation)
-        draft = await asyncio.to_thread(Draft.checked, named, headers[0]) if named else None
+        settings, draft, problem = await asyncio.to_thread(_read_draft, entry, settings, headers[0])
         settings, warnings = _within_training(entry, settings)
         own = entry.recipe.template if entry.recipe else ""
         machine = await current_machine()
@@ -91,7 +90,7 @@ class LlamaHost(EngineHost):
             headers, settings, machine, adapter=adapter, guard=self._memory_guard, correction=correction, draft=draft
         )
         recommended, problems = recommended_sampling(headers[0].metadata)
-        plan = replace(plan, warnings=(*warnings, *plan.warnings, *problems))
+        plan = replace(plan, warnings=(*warnings, *problem, *plan.warnings, *problems))
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
         jinja = _chat_template(headers[0])
@@ -179,6 +178,20 @@ class LlamaHost(EngineHost):
         )
         state_key = files, settings.type_k, settings.type_v, settings.flash_attn, settings.swa_full
         return LlamaEngine(model, info, template, controls, self.states, state_key, self._engines.discard)
+
+
+def _read_draft(
+    entry: ModelEntry, settings: LoadSettings, target: Header
+) -> tuple[LoadSettings, Draft | None, tuple[str, ...]]:
+    """The draft model that the settings name; one that only the Modelfile names is left out where it cannot draft."""
+    if not (named := draft_model(settings.speculation)):
+        return settings, None, ()
+    try:
+        return settings, Draft.checked(named, target), ()
+    except WorkbenchError as error:
+        if entry.recipe is None or ("speculation", named) not in entry.recipe.parameters:
+            raise
+        return replace(settings, speculation=OFF), None, (f"Speculation is off: {error.message}",)
 
 
 def _within_training(entry: ModelEntry, settings: LoadSettings) -> tuple[LoadSettings, tuple[str, ...]]:
