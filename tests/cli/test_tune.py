@@ -11,6 +11,10 @@ from tests.lab.tune.scripted import ScriptedBencher
 from tests.lab.tune.test_tune import flat, quiet, six_threads
 from workbench.cli import composition
 from workbench.cli.composition import compose
+from workbench.core.chat import Message
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
+from workbench.store.export.session import session_text
 
 
 @pytest.fixture
@@ -98,3 +102,21 @@ def test_a_file_that_is_no_lock(call, tmp_path, text):
     path.write_text(text)
     status, _, err = call("lock", str(path), "--check")
     assert (status, "is no lock" in err) == (1, True)
+
+
+def test_speculation_is_judged_by_the_prompts_of_a_session(call, tmp_path, monkeypatch):
+    assert call("tune", "demo", "--speculation")[0] == 1
+    turns = [
+        Turn(Message("user", "the sea, the light, the sea, the light,"), 0.0),
+        Turn(Message("assistant", "x"), 0.0),
+    ]
+    (tmp_path / "s.json").write_text(session_text(Session("s", 0.0, 1.0, tree=Tree.of(turns)), "json"))
+    assert call("import", str(tmp_path / "s.json"))[0] == 0
+    sets = ("--set", "num_ctx=512", "--set", "temperature=0")
+    status, out, err = call("tune", "demo", "--speculation", "--pairs", "3", "-n", "12", *sets, "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["speculation"] == "ngram"
+    assert len(found["pairs"]) == 3
+    assert all(pair["same_text"] for pair in found["pairs"])
+    assert found["draft_n"] >= found["draft_n_accepted"]

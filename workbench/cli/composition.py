@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,7 +16,7 @@ from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
 from workbench.core.user_path import expanded
-from workbench.engine.advice import LocalAdviser
+from workbench.engine.advice import LocalAdviser, draft_candidates
 from workbench.engine.files import LocalFiles
 from workbench.engine.llama.checkpoints import CheckpointLimits
 from workbench.engine.open import AnyHost
@@ -285,6 +286,10 @@ class Workers:
 
     tune_bencher = cached_property(_tune_bencher)
     """Opens models for timing, in a process whose end ends no open model."""
+
+    async def draft_candidates(self, model: ModelEntry) -> Sequence[ModelEntry]:
+        """The models of the library that can draft for `model`, the smallest first."""
+        return await asyncio.to_thread(draft_candidates, await self.catalog.models(), model)
 
     decision_runs = cached_property(_decision_runs)
     """The kept decisions."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from workbench.cli.composition import Workers, compose
@@ -17,17 +18,22 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, StoppedError, WorkbenchError
 from workbench.core.kept import kept_recipe
 from workbench.core.models import ModelEntry
-from workbench.core.parameters import Value
+from workbench.core.parameters import Value, check_value
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
-from workbench.lab.bench.bench import time_text
+from workbench.core.speculation import NGRAM, OFF
+from workbench.lab.bench.bench import BenchProgress, time_text
 from workbench.lab.bench.grid import LARGEST, parse_number, parse_numbers
 from workbench.lab.bench.plan import MOST_REPETITIONS
-from workbench.lab.tune import depth
+from workbench.lab.tune import depth, judgement_record
 from workbench.lab.tune.depth import DepthJob, DepthPlan
 from workbench.lab.tune.goal import AIMS, BUSY, TunePlan, parse_caches, parse_limits, work_of
+from workbench.lab.tune.judgement import LEAST_ANSWER, JudgementJob, JudgementPlan
 from workbench.lab.tune.record import as_json, as_markdown
 from workbench.lab.tune.tune import TuneJob
+
+MOST_NAMED = 3
+"""Draft models that are proposed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-ctx", metavar="N", help="the context length that has to fit (today's)")
     parser.add_argument("--caches", metavar="TYPES", help="cache types that may be used too, such as q8_0,q4_0")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of today")
-    parser.add_argument("--pairs", metavar="N", default="10", help="pairs of the proof; more where runs differ (10)")
+    parser.add_argument("--pairs", metavar="N", help="pairs of the proof; more where runs differ (10)")
     parser.add_argument(
         "--busy", choices=BUSY, default="wait", help="where other programs compute: wait up to a minute, mark or stop"
     )
@@ -68,6 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="",
         help="instead, time prompts and answers at these depths of the context, or up to the longest that fits",
     )
+    parser.add_argument(
+        "--speculation",
+        metavar="WHAT",
+        nargs="?",
+        const="",
+        help="instead, judge by your own prompts whether speculation is faster: ngram, or a draft model",
+    )
+    parser.add_argument("--session", metavar="ID", default="", help="the session with those prompts (the last ones)")
     parser.add_argument("--keep", action="store_true", help="keep the best settings for this model")
     add_json(parser)
     parser.set_defaults(seed=None, max_tokens=None, format=None, schema=None, grammar=None)
@@ -79,13 +93,17 @@ def run(options: argparse.Namespace) -> int:
         raise ParameterError("A server's model cannot be tuned from here.", "Tune the file on the server's machine.")
     work = _work(options)
     limits, caches = parse_limits(options.max_gb or "", options.min_ctx or ""), parse_caches(options.caches or "")
-    pairs = parse_number(options.pairs, "--pairs", 3, MOST_REPETITIONS)
+    pairs = parse_number(options.pairs or "10", "--pairs", 3, MOST_REPETITIONS)
     minutes = None if options.minutes is None else float(parse_number(options.minutes, "--minutes", 1, 10_000))
     workers = compose()
     note_problems(workers.problems, workers.paths.config_file)
     entry = workers.catalog.resolve(options.model)
     recipe = kept_recipe(workers.kept.of(entry)).onto(entry.recipe or Recipe())
-    _, today = settings(options, workers.config, recipe)
+    sampling, today = settings(options, workers.config, recipe)
+    if options.speculation is not None:
+        chosen = options.speculation or (NGRAM if today.speculation == OFF else today.speculation)
+        judged = JudgementPlan(entry, today, str(check_value("speculation", chosen)), sampling, options.session)
+        return asyncio.run(stoppable(partial(_judge, replace(judged, **_lengths(options, pairs)), workers, options)))
     if options.depth is not None:
         depths = parse_numbers(options.depth, "--depth") if options.depth else ()
         deep = DepthPlan(entry, today, tuple(dict.fromkeys((depth.cache_name(today), *caches))), depths)
@@ -132,9 +150,35 @@ async def _tune(plan: TunePlan, workers: Workers, options: argparse.Namespace, c
     return 0
 
 
+def _lengths(options: argparse.Namespace, pairs: int) -> dict[str, int]:
+    """The pairs and the tokens of an answer, where they are named."""
+    found = {} if options.pairs is None else {"pairs": pairs}
+    return found if options.n is None else found | {"answer": parse_number(options.n, "-n", LEAST_ANSWER, LARGEST)}
+
+
+async def _judge(plan: JudgementPlan, workers: Workers, options: argparse.Namespace, cancel: CancelToken) -> int:
+    line = ProgressLine()
+    job = JudgementJob(plan, workers, lambda: _show_progress(job.progress, line))
+    cancel.on_set(job.stop)
+    await job.run()
+    line.clear()
+    record = job.record
+    if not record.pairs:
+        raise job.error or StoppedError("Stopped before the first pair.")
+    print_result(judgement_record.as_json(record), judgement_record.as_markdown(record), json=options.json)
+    if plan.speculation == NGRAM and (others := await workers.draft_candidates(plan.model)):
+        note(f"These could draft too (--speculation NAME): {', '.join(each.ref for each in others[:MOST_NAMED])}")
+    if options.keep:
+        _keep(workers, plan.model, record.values)
+    if job.error is not None:
+        note(f"workbench: {error_text(job.error)}")
+        return 1
+    return INTERRUPTED if job.stopped else 0
+
+
 async def _go_deep(plan: DepthPlan, workers: Workers, options: argparse.Namespace, cancel: CancelToken) -> int:
     line = ProgressLine()
-    job = DepthJob(plan, workers, lambda: _show_depth(job, line))
+    job = DepthJob(plan, workers, lambda: _show_progress(job.progress, line))
     cancel.on_set(job.stop)
     await job.run()
     line.clear()
@@ -148,8 +192,8 @@ async def _go_deep(plan: DepthPlan, workers: Workers, options: argparse.Namespac
     return INTERRUPTED if job.stopped else 0
 
 
-def _show_depth(job: DepthJob, line: ProgressLine) -> None:
-    if (progress := job.progress) is not None:
+def _show_progress(progress: BenchProgress | None, line: ProgressLine) -> None:
+    if progress is not None:
         left = "" if progress.left_s is None else f", about {time_text(progress.left_s)} left"
         line.say(f"{progress.fraction:4.0%}  {progress.phase} {progress.label}{left}")
 

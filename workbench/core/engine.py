@@ -43,6 +43,8 @@ class Request:
     """The likeliest tokens that are wanted at each place of the answer; 0 for none."""
     timed: bool = False
     """Whether its speed is measured for comparison: the number of threads stays as it is set."""
+    drafts: bool = True
+    """Whether tokens may be drafted, where the model was loaded for that."""
     answer_now: CancelToken | None = field(default=None, compare=False)
     """Ends the thoughts of the answer when it is set, where the engine can do that."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 OFF = "off"
@@ -50,13 +51,17 @@ class SpeculationFigures:
         names = ("draft_n", "draft_n_accepted", "acceptance", "steps", "mean_length", "by_position")
         return {name: getattr(self, name) for name in names}
 
+    def plus(self, other: SpeculationFigures) -> SpeculationFigures:
+        """The figures of both."""
+        places = zip_longest(self.accepted_by_position, other.accepted_by_position, fillvalue=0)
+        return SpeculationFigures(
+            self.draft_n + other.draft_n,
+            self.draft_n_accepted + other.draft_n_accepted,
+            self.steps + other.steps,
+            tuple(map(sum, places)),
+        )
+
     def with_step(self, drafted: int, accepted: int) -> SpeculationFigures:
         """These, and one more step that verified a draft."""
-        places = max(len(self.accepted_by_position), drafted)
-        before = (*self.accepted_by_position, *[0] * (places - len(self.accepted_by_position)))
-        return SpeculationFigures(
-            self.draft_n + drafted,
-            self.draft_n_accepted + accepted,
-            self.steps + 1,
-            tuple(count + (place < accepted) for place, count in enumerate(before)),
-        )
+        step = tuple(int(place < accepted) for place in range(drafted))
+        return self.plus(SpeculationFigures(drafted, accepted, 1, step))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -37,6 +38,22 @@ def draft_path(resolve: Callable[[str], ModelEntry], named: str) -> str:
     if path is None:
         raise ParameterError(f"speculation = {named}: that model has no file here.", "Name one that is on this disk.")
     return path
+
+
+def draft_candidates(models: Iterable[ModelEntry], model: ModelEntry) -> list[ModelEntry]:
+    """The models that are at most half as large as `model` and have its vocabulary, the smallest first."""
+    from workbench.gguf.draft import Draft
+    from workbench.gguf.reader import read_header
+
+    if model.path is None or model.size_bytes is None:
+        return []
+    target, found = read_header(model.path), []
+    for each in models:
+        if each.path is not None and each.size_bytes is not None and 2 * each.size_bytes <= model.size_bytes:
+            with suppress(WorkbenchError):
+                Draft.checked(each.path, target)
+                found.append(each)
+    return sorted(found, key=lambda each: each.size_bytes or 0)
 
 
 class LocalAdviser(MemoryAdviser):

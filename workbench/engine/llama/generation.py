@@ -126,7 +126,8 @@ class Generation:
         budget = 0 if sampling.think == "off" else sampling.think_budget
         chosen = sampler if matcher is None else FormatSampler(sampler, self._text, matcher, self._model)
         limit = ThoughtLimit(chosen, self._text, self._model.vocabulary, budget, self._request.answer_now)
-        self._speculation = self._model.speculation(slot, self._cancel)
+        if self._request.drafts:
+            self._speculation = self._model.speculation(slot, self._cancel)
         try:
             return (yield from self._decode(job, slot, limit, sampling.num_predict))
         finally:
