@@ -163,6 +163,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         quality=workers,
         decision=workers,
         tune=workers,
+        judgement=workers,
         sessions=workers.sessions,
         sender=lambda: workers.sender,
         telemetry=sampler,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 from workbench.cli.composition import Workers, compose
@@ -18,7 +17,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, StoppedError, WorkbenchError
 from workbench.core.kept import kept_recipe
 from workbench.core.models import ModelEntry
-from workbench.core.parameters import Value, check_value
+from workbench.core.parameters import LoadSettings, Sampling, Value, check_value
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
 from workbench.core.speculation import NGRAM, OFF
@@ -28,7 +27,7 @@ from workbench.lab.bench.plan import MOST_REPETITIONS
 from workbench.lab.tune import depth, judgement_record
 from workbench.lab.tune.depth import DepthJob, DepthPlan
 from workbench.lab.tune.goal import AIMS, BUSY, TunePlan, parse_caches, parse_limits, work_of
-from workbench.lab.tune.judgement import LEAST_ANSWER, JudgementJob, JudgementPlan
+from workbench.lab.tune.judgement import ANSWER, LEAST_ANSWER, PAIRS, JudgementJob, JudgementPlan
 from workbench.lab.tune.record import as_json, as_markdown
 from workbench.lab.tune.tune import TuneJob
 
@@ -101,9 +100,8 @@ def run(options: argparse.Namespace) -> int:
     recipe = kept_recipe(workers.kept.of(entry)).onto(entry.recipe or Recipe())
     sampling, today = settings(options, workers.config, recipe)
     if options.speculation is not None:
-        chosen = options.speculation or (NGRAM if today.speculation == OFF else today.speculation)
-        judged = JudgementPlan(entry, today, str(check_value("speculation", chosen)), sampling, options.session)
-        return asyncio.run(stoppable(partial(_judge, replace(judged, **_lengths(options, pairs)), workers, options)))
+        judged = _judgement(options, entry, sampling, today, pairs)
+        return asyncio.run(stoppable(partial(_judge, judged, workers, options)))
     if options.depth is not None:
         depths = parse_numbers(options.depth, "--depth") if options.depth else ()
         deep = DepthPlan(entry, today, tuple(dict.fromkeys((depth.cache_name(today), *caches))), depths)
@@ -150,10 +148,19 @@ async def _tune(plan: TunePlan, workers: Workers, options: argparse.Namespace, c
     return 0
 
 
-def _lengths(options: argparse.Namespace, pairs: int) -> dict[str, int]:
-    """The pairs and the tokens of an answer, where they are named."""
-    found = {} if options.pairs is None else {"pairs": pairs}
-    return found if options.n is None else found | {"answer": parse_number(options.n, "-n", LEAST_ANSWER, LARGEST)}
+def _judgement(
+    options: argparse.Namespace, model: ModelEntry, sampling: Sampling, today: LoadSettings, pairs: int
+) -> JudgementPlan:
+    named = options.speculation or (NGRAM if today.speculation == OFF else today.speculation)
+    return JudgementPlan(
+        model,
+        today,
+        str(check_value("speculation", named)),
+        sampling,
+        options.session,
+        PAIRS if options.pairs is None else pairs,
+        ANSWER if options.n is None else parse_number(options.n, "-n", LEAST_ANSWER, LARGEST),
+    )
 
 
 async def _judge(plan: JudgementPlan, workers: Workers, options: argparse.Namespace, cancel: CancelToken) -> int:
@@ -171,7 +178,7 @@ async def _judge(plan: JudgementPlan, workers: Workers, options: argparse.Namesp
     if options.keep:
         _keep(workers, plan.model, record.values)
     if job.error is not None:
-        note(f"workbench: {error_text(job.error)}")
+        note_error(job.error)
         return 1
     return INTERRUPTED if job.stopped else 0
 

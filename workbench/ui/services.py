@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from workbench.lab.quality.keeping import QualityTools
     from workbench.lab.quality.logits import LogitHost
     from workbench.lab.race.book import RaceBook
+    from workbench.lab.tune.judgement import JudgementTools
     from workbench.lab.tune.tune import TuneTools
 
 
@@ -98,6 +99,8 @@ class Services:
     """The kept results, and what measures more; None where there are none."""
     serving: Callable[[], Serving] | None = None
     """Makes what serves the open model to other programs; None where nothing can."""
+    judgement: JudgementTools | None = None
+    """What judgements of speculation need; None where nothing can be loaded for them."""
     tune: TuneTools | None = None
     """What tunings need; None where nothing can be timed."""
     servers: Servers | None = None

@@ -55,6 +55,9 @@ class Judged:
     def watching(self, machine):
         yield self.watch
 
+    async def draft_candidates(self, model):
+        return [ModelEntry("small", "small")]
+
     async def open(self, ref, settings, on_progress, cancel):
         warnings = (f"Speculation is off: {self.refused}.",) * bool(self.refused)
         now = LoadSettings() if self.refused else settings

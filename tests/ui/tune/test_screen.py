@@ -10,6 +10,7 @@ from textual.widgets import Input
 
 from tests.lab.tune.scripted import Tools
 from tests.lab.tune.test_depth import slower_with_depth
+from tests.lab.tune.test_judgement import Judged
 from tests.lab.tune.test_tune import quiet, six_threads
 from tests.ui.drive import app_on, press_keys, settle, shown, until
 from tests.ui.fakes import FakeClock
@@ -18,6 +19,7 @@ from workbench.core.models import ModelEntry
 from workbench.core.units import GIB
 from workbench.engine.scripted import Script, ScriptedModel
 from workbench.ui.app import WorkbenchApp
+from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.tune.screen import TuneScreen
 
 MODEL = ModelEntry("m", "Qwen", "Q4_0", path="/models/m.gguf")
@@ -73,3 +75,24 @@ async def test_the_best_is_found_and_kept_with_one_key_and_depths_are_one_plot(m
         await press_keys(pilot, "f4")
         await press_keys(pilot, "ctrl+l")
         assert app.screen is screen
+
+
+async def test_speculation_is_judged_and_kept(make_host, clock):
+    tools = Judged(1.4)
+    app = app_on(make_host([ScriptedModel(MODEL, (Script.of("Yes."),))]), clock, MODEL.ref, tune=tools, judgement=tools)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await press_keys(pilot, "f5")
+        await press_keys(pilot, "ctrl+l")
+        screen = app.screen
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, ChooseDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: not screen.running and screen._job is not None)
+        await settle(pilot)
+        text = shown(app)
+        assert "ngram: 1.4" in text
+        assert "turn it on." in text
+        assert "67% of 3" in text
+        await press_keys(pilot, "ctrl+t")
+        assert app.services.kept.of(MODEL) == {"speculation": "ngram"}

@@ -30,8 +30,8 @@ class NgramDrafter:
         """`tokens` begin with those of the call before. A draft that reaches their end repeats itself."""
         yield from ()
         size, after = self._size, self._after
-        for place in range(self._seen, len(tokens)):
-            after[tuple(tokens[place - size : place])] = place
+        for end in range(self._seen, len(tokens)):
+            after[tuple(tokens[end - size : end])] = end
         self._seen = max(self._seen, len(tokens))
         place = after.get(tuple(tokens[-size:])) if len(tokens) > size else None
         if place is None:

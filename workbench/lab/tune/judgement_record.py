@@ -103,6 +103,11 @@ class JudgementRecord:
         )
 
     @property
+    def state(self) -> str:
+        """The sentence with the drafts and the notes."""
+        return " ".join([self.sentence, self.drafts_text, *self.notes])
+
+    @property
     def values(self) -> dict[str, Value]:
         """The load parameter to keep for the model; none where today's is right."""
         wanted = {"on": self.speculation, "off": OFF}.get(self.verdict)

@@ -10,6 +10,8 @@ from workbench.lab.bench.bench import BenchProgress, time_text
 from workbench.lab.canvas import Part
 from workbench.lab.tune.depth import DepthRecord, strips_of
 from workbench.lab.tune.depth_plot import STRIP_HEIGHT, strip_rows
+from workbench.lab.tune.judgement_record import COLUMNS as PAIR_COLUMNS
+from workbench.lab.tune.judgement_record import JudgedPair, JudgementRecord, pair_cells
 from workbench.lab.tune.record import TuneRecord, trial_cells
 from workbench.lab.tune.trials import Trial
 from workbench.ui.kit.sanitize import clean_line
@@ -17,6 +19,7 @@ from workbench.ui.kit.text import cut, padded, paragraph, styled
 
 VERDICT_STYLES = {
     "better": "rows--good", "already best": "rows--good", "noisy": "rows--warning", "unproved": "rows--accent",
+    "on": "rows--good", "off": "rows--good",
 }  # fmt: skip
 _WIDTHS = (10, 10, 5)
 """Columns of the speed, its ratio to today's, and the runs."""
@@ -24,7 +27,7 @@ _NOTE = 30
 """The least columns of a reason; a narrower screen leaves it out where nothing failed."""
 
 
-def answer_lines(record: TuneRecord, keep_key: str, width: int) -> list[Content]:
+def answer_lines(record: TuneRecord | JudgementRecord, keep_key: str, width: int) -> list[Content]:
     """What was found, and the key that keeps it."""
     lines = paragraph(clean_line(record.state), width, style=VERDICT_STYLES[record.verdict])
     if record.values:
@@ -66,6 +69,18 @@ def trial_line(trial: Trial, *, is_best: bool, width: int) -> Content:
     if reason and note:
         parts.append((f" {cut(reason, note)}", "rows--warning" if trial.state == "failed" else "rows--dim"))
     return styled(*parts)
+
+
+_PAIR_WIDTHS = (8, 12, 7, 13, 7)
+
+
+def pair_line(pair: JudgedPair | None, width: int) -> Content:
+    """A prompt that was answered with drafts and without; None for the headings."""
+    name, *figures = PAIR_COLUMNS if pair is None else pair_cells(pair)
+    room = max(12, width - sum(_PAIR_WIDTHS) - len(_PAIR_WIDTHS))
+    cells = [padded(text, size, right=True) for text, size in zip(figures, _PAIR_WIDTHS, strict=True)]
+    text = " ".join([padded(cut(clean_line(name), room), room), *cells])
+    return styled((text, "rows--header" if pair is None else ""))
 
 
 def progress_line(progress: BenchProgress, width: int) -> Content:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -20,19 +20,29 @@ from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
-from workbench.lab.tune import depth, record
+from workbench.core.speculation import NGRAM
+from workbench.lab.tune import depth, judgement_record, record
 from workbench.lab.tune.depth import DepthJob, DepthPlan, cache_name
 from workbench.lab.tune.goal import AIMS, BUSY, Aim, Busy, TunePlan, parse_caches, parse_limits, work_of
+from workbench.lab.tune.judgement import JudgementJob, JudgementPlan
 from workbench.lab.tune.prices import cache_prices
 from workbench.lab.tune.tune import TuneJob
-from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
+from workbench.ui.dialogs.choose import ChooseDialog, ScreenSetting, choose_settings
 from workbench.ui.experiment.result_lines import ResultLines, ResultPlot
 from workbench.ui.experiment.screen import ExperimentScreen, shared_key
 from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, paragraph, styled
 from workbench.ui.services import Services
-from workbench.ui.tune.lines import answer_lines, depth_rows, header_line, ordered, progress_line, trial_line
+from workbench.ui.tune.lines import (
+    answer_lines,
+    depth_rows,
+    header_line,
+    ordered,
+    pair_line,
+    progress_line,
+    trial_line,
+)
 from workbench.ui.tune.widgets import TuneFields
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
@@ -45,8 +55,9 @@ BUSY_TEXTS = (
     "mark runs beside other programs",
     "stop when other programs compute",
 )
-MakeJob = Callable[[ModelEntry, LoadSettings], Awaitable[TuneJob | DepthJob]]
-"""Makes a job for a model and its settings of today."""
+AnyJob = TuneJob | DepthJob | JudgementJob
+MakeJob = Callable[[ModelEntry, LoadSettings], Awaitable[AnyJob | None]]
+"""Makes a job for a model and its settings of today; None where the user wants none after all."""
 EXPORTS = {".md": "Markdown      the answer and the table, to read", ".json": "JSON          everything"}
 
 
@@ -63,6 +74,8 @@ class TuneScreen(ExperimentScreen):
         shared_key("tune.stop", "Stop, and keep what is known; else go to the table."),
         key("tune.depth", "ctrl+b", "Depth",
             "Measure decode, prefill and memory by context depth, up to the longest that fits."),
+        key("tune.speculation", "ctrl+s", "Speculation",
+            "Judge by your own prompts, in pairs, whether speculation is faster here."),
         key("tune.keep", "ctrl+t", "Keep", "Keep the best settings for this model, whenever it is loaded."),
         shared_key("tune.settings", "Choose what has to be fast, and what happens beside other programs."),
         shared_key("tune.limits", "Go to the most memory, the least context and the cache types that may be used."),
@@ -86,7 +99,7 @@ class TuneScreen(ExperimentScreen):
         """Whether the user has chosen the model; until then it follows the chat."""
         self._aim: Aim = "mix"
         self._busy_way: Busy = "wait"
-        self._job: TuneJob | DepthJob | None = None
+        self._job: AnyJob | None = None
         """What runs, or ran last."""
 
     def compose(self) -> ComposeResult:
@@ -131,6 +144,10 @@ class TuneScreen(ExperimentScreen):
             self.answer.set_lines(self._answer(width))
             if isinstance(job, DepthJob):
                 self.plot.show(partial(depth_rows, job.record))
+            elif isinstance(job, JudgementJob):
+                pairs = job.record.pairs
+                header = pair_line(None, self.rows.room)
+                self.rows.show(len(pairs), lambda index, width: pair_line(pairs[index], width), header=header)
             else:
                 self._show_trials(job)
             self.state.set_lines([self._said.text or self._state_line(width)])
@@ -143,7 +160,7 @@ class TuneScreen(ExperimentScreen):
 
     def _answer(self, width: int) -> list[Content]:
         job = self._job
-        if isinstance(job, TuneJob):
+        if isinstance(job, TuneJob | JudgementJob):
             if job.error is not None:
                 return paragraph(clean_line(str(job.error)), width, style="rows--error")
             return answer_lines(job.record, self.key_for("tune.keep"), width)
@@ -156,7 +173,8 @@ class TuneScreen(ExperimentScreen):
         text = (
             f"{start} finds the fastest settings that fit: threads, batches, flash attention, layers and experts on "
             "GPUs, and the cache types that are named above. Short runs by turns choose, then pairs of new runs prove "
-            f"what the best is worth beside today's settings. {deep} measures speed and memory by depth."
+            f"what the best is worth beside today's settings. {deep} measures speed and memory by depth, "
+            f"{self.key_for('tune.speculation')} judges whether speculation is faster."
         )
         return paragraph(text, width, style="rows--dim")
 
@@ -203,8 +221,9 @@ class TuneScreen(ExperimentScreen):
         try:
             recipe = await self.services.catalog.find_recipe(model.ref) or Recipe()
             _, today = recipe.settings(Sampling(), self.services.config.load)
-            self._job = await make(model, today)
-            await self._job.run()
+            if (job := await make(model, today)) is not None:
+                self._job = job
+                await job.run()
         except ParameterError as error:
             self.say(str(error), 8.0)
             self.action_limits()
@@ -228,9 +247,25 @@ class TuneScreen(ExperimentScreen):
         caches = dict.fromkeys((cache_name(today), *parse_caches(self.fields.text("caches"))))
         return DepthJob(DepthPlan(model, today, tuple(caches)), self.services.tune, self._repainter.changed)
 
+    def action_speculation(self) -> None:
+        self._begin(self._judge)
+
+    async def _judge(self, model: ModelEntry, today: LoadSettings) -> JudgementJob | None:
+        tools = self.services.judgement
+        if tools is None:
+            return None
+        named = [NGRAM, *(each.ref for each in await tools.draft_candidates(model))]
+        rows = ["ngram: what followed the same words before", *named[1:]]
+        chosen = await self.app.push_screen_wait(ChooseDialog("What drafts", rows, "another draft model"))
+        if chosen is None:
+            return None
+        drafts = named[chosen] if isinstance(chosen, int) else chosen
+        plan = JudgementPlan(model, today, drafts, self.workspace.conversation.sampling)
+        return JudgementJob(plan, tools, self._repainter.changed)
+
     def action_keep(self) -> None:
         job, model = self._job, self._model
-        values = job.record.values if isinstance(job, TuneJob) else {}
+        values = job.record.values if isinstance(job, TuneJob | JudgementJob) else {}
         if not values or model is None or self._busy():
             if not self.running:
                 self.say("There is nothing to keep: the settings of this model stay.")
@@ -274,11 +309,12 @@ class TuneScreen(ExperimentScreen):
             return
 
         def text(form: str) -> str:
-            if isinstance(job, DepthJob):
-                found = depth.as_json(job.record) if form == ".json" else depth.as_markdown(job.record)
-            else:
-                found = record.as_json(job.record) if form == ".json" else record.as_markdown(job.record)
-            return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+            of: Any = (
+                depth if isinstance(job, DepthJob) else judgement_record if isinstance(job, JudgementJob) else record
+            )
+            if form == ".json":
+                return json.dumps(of.as_json(job.record), ensure_ascii=False, indent=1) + "\n"
+            return str(of.as_markdown(job.record))
 
         self.export("the result", EXPORTS, f"tune {job.record.model}", text)
 
