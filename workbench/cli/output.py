@@ -111,10 +111,10 @@ def error_text(error: WorkbenchError) -> str:
     return f"{error.message} {hint_of(error)}".rstrip()
 
 
-def with_errors(document: dict[str, Any], errors: Iterable[WorkbenchError | None]) -> dict[str, Any]:
+def with_errors(document: Mapping[str, Any], errors: Iterable[WorkbenchError | None]) -> dict[str, Any]:
     """A document with the errors of its lanes as `--json` has them."""
     lanes = zip(document["lanes"], errors, strict=True)
-    return document | {"lanes": [lane | {"error": error and error_document(error)} for lane, error in lanes]}
+    return {**document, "lanes": [lane | {"error": error and error_document(error)} for lane, error in lanes]}
 
 
 async def write_result(path: Path | None, text_of: Callable[[str], str]) -> bool:

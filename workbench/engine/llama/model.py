@@ -120,7 +120,7 @@ class Model:
             # The batch points at `_one`: decoding the next token is one store and one call.
             self._one_batch = api.llama_batch_get_one(self._one, 1)
             self._batch = native.TokenBatch(self.n_batch)
-            batch_threads = settings.num_thread_batch or settings.num_thread
+            self._batch_threads = batch_threads = settings.num_thread_batch or settings.num_thread
 
             def use_threads(count: int) -> None:
                 api.llama_set_n_threads(self._ctx, count, batch_threads)
@@ -193,10 +193,10 @@ class Model:
 
     def verify(self, slot: Slot, tokens: Sequence[int]) -> None:
         """Compute drafted tokens in the only slot, with the logits of each; the errors are those of `compute`."""
-        pace = self._pace
-        if pace is not None and pace.used < pace.most:
+        fewer = None if self.threads is None else self.threads.fewer
+        if fewer is not None:
             # llama.cpp computes several tokens with the threads of prompts.
-            api.llama_set_n_threads(self._ctx, pace.used, pace.used)
+            api.llama_set_n_threads(self._ctx, fewer, fewer)
         count = len(tokens)
         array = (api.llama_token * count)(*tokens)
         batch = api.llama_batch_get_one(array, count)
@@ -205,8 +205,8 @@ class Model:
         try:
             self.run(batch, ((slot, tokens),))
         finally:
-            if pace is not None and pace.used < pace.most:
-                api.llama_set_n_threads(self._ctx, pace.used, self._batch_threads)
+            if fewer is not None:
+                api.llama_set_n_threads(self._ctx, fewer, self._batch_threads)
 
     def speculation(self, slot: Slot, cancel: CancelToken) -> Speculation | None:
         """The drafts of a new answer in `slot`; None where that is off."""

@@ -199,6 +199,11 @@ class AnswerThreads:
         self._fixed += change
         self.adapts = not self._fixed
 
+    @property
+    def fewer(self) -> int | None:
+        """The number in use where it is less than the most."""
+        return self._pace.used if self._pace.used < self._pace.most else None
+
     def step(self, ns: int) -> None:
         """Count a step of one token that took `ns` nanoseconds."""
         if self._pace.step(ns):

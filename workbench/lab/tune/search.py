@@ -156,10 +156,6 @@ class LeverSearch:
 
     async def _race(self, now: Tried, alive: list[Tried]) -> bool:
         """Run the present settings beside others until one is surely the best; whether it is one of the others."""
-        return bool(alive) and await self._race(now, alive)
-
-    async def _race(self, now: Tried, alive: list[Tried]) -> bool:
-        """Run the present settings beside others until one is surely the best; whether it is one of the others."""
         ahead: dict[int, list[float]] = {id(each): [] for each in alive}
         looks = LOADING_LOOKS if any(loads_again(now.settings, each.settings) for each in alive) else LOOKS
         for number in range(1, looks[-1] + 1):

@@ -193,8 +193,8 @@ class RaceOffer(RaceLines):
         except WorkbenchError as error:
             offer.problem = "" if cancel.is_set else error.message
         self.show()
-        if self.offer is offer and self._accepted is not None:
-            self.accept(self._accepted)
+        if self.offer is offer:
+            self._begin()
 
     def on_resize(self) -> None:
         self.show()
@@ -215,6 +215,12 @@ class RaceOffer(RaceLines):
         if offer is None or self.making:
             return
         self._accepted = made
+        self._begin()
+
+    def _begin(self) -> None:
+        offer, made = self.offer, self._accepted
+        if offer is None or made is None:
+            return
         if (offer.complete or offer.problem) and not offer.refusal:
             self.making = True
             # By way of the widgets it would end at the screen, where that is what called: Textual takes a message no
