@@ -30,7 +30,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama.logits import LlamaLogitHost
-from workbench.lab.quality.logits import Floats, LogitModels, ModelSpec
+from workbench.lab.quality.logits import Chunk, Floats, LogitModels, ModelSpec
 from workbench.lab.quality.positions import compare
 
 LICENCES = ("Apache-2.0", "Artistic", "GFDL-1.3", "GPL-3", "MPL-2.0")
@@ -110,7 +110,8 @@ def lens(rounds: int, threads: int) -> Samples:
 
     async def compute(first: int) -> dict[str, float]:
         began, cpu, delays = time.perf_counter(), time.process_time(), [0.0]
-        working = asyncio.create_task(models.compute(tokens, first, reduce, CancelToken(), lambda _: None))
+        chunk = Chunk(tokens, first, part=False)
+        working = asyncio.create_task(models.compute(chunk, reduce, CancelToken(), lambda _: None))
         while not working.done():
             asked = time.perf_counter()
             await asyncio.sleep(TICK_S)

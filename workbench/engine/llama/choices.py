@@ -9,7 +9,7 @@ import numpy as np
 from workbench.core.alternatives import LikelyToken, TokenChoice
 from workbench.engine.llama import native
 from workbench.engine.llama.model import Model
-from workbench.lab.quality.positions import Softmax
+from workbench.lab.quality.positions import keep
 
 
 class ChoiceWatch:
@@ -19,12 +19,11 @@ class ChoiceWatch:
         self._model = model
         self._count = count
         self._size = model.vocabulary.size
-        self._softmax = Softmax(1, self._size)
 
     def choices(self, token: int, output: int = -1) -> tuple[TokenChoice, ...]:
         """The choice of a token that was sampled at the index `output` of the latest batch; none for NaN as a logit."""
         row = np.ctypeslib.as_array(native.get_logits_ith(self._model.native, output), (1, self._size))
-        found = self._softmax.of(row).alternatives(np.asarray([token], np.int32), self._count)
+        found = keep(row, np.asarray([token], np.int32), self._count)
         if not math.isfinite(found.nll[0]):
             return ()
         pairs = zip(found.ids[0].tolist(), found.logprobs[0].tolist(), strict=True)

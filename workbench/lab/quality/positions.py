@@ -6,7 +6,9 @@ which makes a model differ from itself. Natural logarithms throughout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -22,6 +24,11 @@ KEPT_TOP = 256
 
 BLOCK_BYTES = 2**19
 """Rows that are computed together: what a processor's cache holds beside the results."""
+
+THREADS = min(4, os.cpu_count() or 1)
+"""Beside these the models do not compute."""
+LEAST_ROWS = 16
+"""Rows that are worth a thread."""
 
 _GROUPS = 64
 """The vocabulary is cut into groups of so many tokens, whose maxima find the likeliest ones."""
@@ -64,50 +71,63 @@ Part = TypeVar("Part", Alternatives, Divergence)
 
 
 class Softmax:
-    """The distributions of a block of rows. Its memory is used again for the next block: new pages cost as much."""
+    """The distributions of some rows of logits, (positions, vocabulary), and of the tokens that follow there.
 
-    def __init__(self, rows: int, size: int) -> None:
-        self._shifted = np.empty((rows, size), np.float32)
-        self._exp = np.empty((rows, size), np.float32)
-        self._above = np.empty((rows, size), np.bool_)
+    `take` computes them block by block, with memory that the next block uses again: new pages cost as much.
+    """
 
-    def of(self, logits: Floats) -> Softmax:
-        """Take the distributions of at most as many rows."""
-        count = len(logits)
-        self.logits = logits
-        self.shifted = np.subtract(logits, logits.max(1, keepdims=True), out=self._shifted[:count])
+    def __init__(self, logits: Floats, targets: Ids) -> None:
+        rows, size = logits.shape
+        step = max(1, min(rows, BLOCK_BYTES // (4 * size)))
+        self.blocks = [slice(start, start + step) for start in range(0, rows, step)]
+        self._logits = logits
+        self._targets = targets
+        self._shifted = np.empty((step, size), np.float32)
+        self._exp = np.empty((step, size), np.float32)
+        self._above = np.empty((step, size), np.bool_)
+        self._maxima = np.empty((rows, size // _GROUPS), np.float32)
+        self._top = np.empty(rows, np.float32)
+        self._log_sum = np.empty(rows, np.float32)
+        self._nll = np.empty(rows, np.float32)
+        self._rank = np.empty(rows, np.int32)
+
+    def take(self, block: slice) -> None:
+        """Compute a block; its `shifted` logits, their `exp`, `sum` and `log_sum` are kept until the next one."""
+        logits, targets = self._logits[block], self._targets[block]
+        count, groups = len(logits), self._maxima.shape[1]
+        grouped = logits[:, : groups * _GROUPS].reshape(count, _GROUPS, groups)
+        # One pass gives the highest logit and where the likeliest tokens are.
+        maxima = grouped.max(1, out=self._maxima[block])
+        rest = logits[:, groups * _GROUPS :].max(1, initial=-np.inf)
+        top = np.maximum(maxima.max(1, initial=-np.inf), rest, out=self._top[block])
+        self.shifted = np.subtract(logits, top[:, None], out=self._shifted[:count])
         self.exp = np.exp(self.shifted, out=self._exp[:count])
         self.sum = self.exp.sum(1)
-        self.log_sum = np.log(self.sum)
-        return self
+        self.log_sum = np.log(self.sum, out=self._log_sum[block])
+        rows = np.arange(count)
+        self._nll[block] = self.log_sum - self.shifted[rows, targets]
+        above = np.greater(logits, logits[rows, targets][:, None], out=self._above[:count])
+        # Row by row: along an axis, NumPy adds up integers.
+        self._rank[block] = [np.count_nonzero(row) for row in above]
 
     def logprob(self, ids: Ids) -> Floats:
-        """The ln p of tokens, (rows,) or (rows, n)."""
-        rows = np.arange(len(self.logits))
-        if ids.ndim == 1:
-            found: Floats = self.shifted[rows, ids] - self.log_sum
-            return found
-        several: Floats = self.shifted[rows[:, None], ids] - self.log_sum[:, None]
-        return several
+        """The ln p of tokens, (positions, n), when all blocks are computed."""
+        chosen = np.take_along_axis(self._logits, ids, axis=1)
+        found: Floats = chosen - self._top[:, None] - self._log_sum[:, None]
+        return found
 
-    def alternatives(self, targets: Ids, count: int) -> Alternatives:
-        """The `count` likeliest tokens of each row, and the figures of the tokens that follow there."""
-        ids = _likeliest(self.logits, count)
-        reached = self.logits[np.arange(len(targets)), targets]
-        above = np.greater(self.logits, reached[:, None], out=self._above[: len(targets)])
-        # Row by row: along an axis, NumPy adds up integers.
-        rank = np.array([np.count_nonzero(row) for row in above], np.int32)
-        return Alternatives(-self.logprob(targets), rank, ids, self.logprob(ids))
+    def alternatives(self, count: int) -> Alternatives:
+        """The `count` likeliest tokens of each position, when all blocks are computed."""
+        ids = _likeliest(self._logits, self._maxima, count)
+        return Alternatives(self._nll, self._rank, ids, self.logprob(ids))
 
 
-def _likeliest(logits: Floats, count: int) -> Ids:
+def _likeliest(logits: Floats, maxima: Floats, count: int) -> Ids:
     """The tokens with the highest logits, the highest first; on ties the first one, as in llama.cpp."""
     rows, size = logits.shape
-    count = min(count, size)
-    groups = size // _GROUPS
+    count, groups = min(count, size), maxima.shape[1]
     if groups > 4 * count:
         # The highest tokens are in the groups with the highest maxima.
-        maxima = logits[:, : groups * _GROUPS].reshape(rows, _GROUPS, groups).max(1)
         chosen = np.argpartition(maxima, -count, axis=1)[:, -count:]
         ids = (chosen[:, None, :] + groups * np.arange(_GROUPS)[None, :, None]).reshape(rows, -1)
         rest = np.broadcast_to(np.arange(groups * _GROUPS, size), (rows, size - groups * _GROUPS))
@@ -122,33 +142,30 @@ def _likeliest(logits: Floats, count: int) -> Ids:
     return found
 
 
-def _step(rows: Floats) -> int:
-    return max(1, BLOCK_BYTES // int(rows[0].nbytes))
-
-
-def _blocks(rows: Floats) -> Iterator[slice]:
-    step = _step(rows)
-    for start in range(0, len(rows), step):
-        yield slice(start, start + step)
-
-
 def compare(rows: Sequence[Floats], targets: Ids) -> tuple[Alternatives, tuple[Divergence, ...]]:
-    """The figures of the first of several models, the reference, and of the others.
+    """The figures of the first of several models, the reference, and of the others, with several threads.
 
     `rows` are their logits at the same positions, `targets` the tokens that follow there.
     """
-    reference, others = rows[0], rows[1:]
-    found: list[Alternatives] = []
-    compared: list[list[Divergence]] = [[] for _ in others]
-    mine, other = (Softmax(_step(reference), reference.shape[1]) for _ in range(2))
-    for block in _blocks(reference):
-        wanted = targets[block]
-        mine.of(reference[block])
-        found.append(mine.alternatives(wanted, TOP))
-        for each, logits in zip(compared, others, strict=True):
-            other.of(logits[block])
-            each.append(Divergence(other.alternatives(wanted, TOP), _divergence(mine, other)))
-    return joined(found), tuple(joined(each) for each in compared)
+    count = len(targets)
+    size = max(LEAST_ROWS, -(-count // THREADS))
+    parts = [slice(start, start + size) for start in range(0, count, size)]
+    with ThreadPoolExecutor(len(parts)) as threads:
+        found = list(threads.map(lambda part: _compare([each[part] for each in rows], targets[part]), parts))
+    others = zip(*(each for _, each in found), strict=True)
+    return joined([reference for reference, _ in found]), tuple(joined(each) for each in others)
+
+
+def _compare(rows: Sequence[Floats], targets: Ids) -> tuple[Alternatives, tuple[Divergence, ...]]:
+    mine, *others = [Softmax(each, targets) for each in rows]
+    kld = [np.empty(len(targets), np.float32) for _ in others]
+    for block in mine.blocks:
+        mine.take(block)
+        for each, other in zip(kld, others, strict=True):
+            other.take(block)
+            each[block] = _divergence(mine, other)
+    pairs = zip(others, kld, strict=True)
+    return mine.alternatives(TOP), tuple(Divergence(other.alternatives(TOP), each) for other, each in pairs)
 
 
 def _divergence(mine: Softmax, other: Softmax) -> Floats:
@@ -165,10 +182,16 @@ def _divergence(mine: Softmax, other: Softmax) -> Floats:
     return found
 
 
-def keep(rows: Floats, targets: Ids) -> Alternatives:
-    """What is kept of a reference that cannot stay in memory: more of its likeliest tokens."""
-    mine = Softmax(_step(rows), rows.shape[1])
-    return joined([mine.of(rows[block]).alternatives(targets[block], KEPT_TOP) for block in _blocks(rows)])
+def keep(rows: Floats, targets: Ids, count: int = KEPT_TOP) -> Alternatives:
+    """The `count` likeliest tokens of one model; as many as a reference needs that cannot stay in memory."""
+    return _taken(rows, targets).alternatives(count)
+
+
+def _taken(rows: Floats, targets: Ids) -> Softmax:
+    found = Softmax(rows, targets)
+    for block in found.blocks:
+        found.take(block)
+    return found
 
 
 def compare_kept(kept: Alternatives, rows: Floats, targets: Ids) -> Divergence:
@@ -176,17 +199,13 @@ def compare_kept(kept: Alternatives, rows: Floats, targets: Ids) -> Divergence:
 
     The divergence is a lower bound: all other tokens count as one, by the log sum inequality.
     """
-    found = []
-    other = Softmax(_step(rows), rows.shape[1])
-    for block in _blocks(rows):
-        other.of(rows[block])
-        lp = kept.logprobs[block].astype(np.float64)
-        lq = other.logprob(kept.ids[block]).astype(np.float64)
-        p = np.exp(lp)
-        rest_p, rest_q = (np.maximum(1 - np.exp(each).sum(1), 1e-12) for each in (lp, lq))
-        kld = (p * (lp - lq)).sum(1) + rest_p * np.log(rest_p / rest_q)
-        found.append(Divergence(other.alternatives(targets[block], TOP), np.maximum(kld, 0).astype(np.float32)))
-    return joined(found)
+    other = _taken(rows, targets)
+    lp = kept.logprobs.astype(np.float64)
+    lq = other.logprob(kept.ids).astype(np.float64)
+    p = np.exp(lp)
+    rest_p, rest_q = (np.maximum(1 - np.exp(each).sum(1), 1e-12) for each in (lp, lq))
+    kld = (p * (lp - lq)).sum(1) + rest_p * np.log(rest_p / rest_q)
+    return Divergence(other.alternatives(TOP), np.maximum(kld, 0).astype(np.float32))
 
 
 def joined(parts: Sequence[Part]) -> Part:
