@@ -7,6 +7,7 @@ from textual.css import stylesheet as textual_stylesheet
 from textual.css.errors import UnresolvedVariableError
 from textual.css.stylesheet import Stylesheet, StylesheetError, StylesheetParseError
 from textual.css.tokenizer import TokenError
+from textual.dom import DOMNode
 
 from tests.ui.drive import app_on, press_keys, settle
 from tests.ui.fakes import FakeClock
@@ -92,6 +93,13 @@ def test_the_cache_is_bounded(parsed: list[str]) -> None:
     for number in range(_compat.THEMES_KEPT + 5):
         sheet(DARK | {"ink": f"#0000{number:02}"}).parse()
     assert len(_compat._parsed) == _compat.THEMES_KEPT
+
+
+def test_nodes_whose_ids_no_rule_names_have_one_place() -> None:
+    ids = _compat._matched_by(sheet(DARK, "#form Label, #name.wide { width: 3fr; } Label { height: 1; }").rules)[1]
+    assert ids == {"form", "name"}
+    first, second, name = (_compat._path(DOMNode(id=each), ids) for each in ("first", "second", "name"))
+    assert first == second != name
 
 
 def styles(app: WorkbenchApp) -> list[tuple[object, ...]]:

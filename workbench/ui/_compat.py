@@ -17,7 +17,7 @@ from rich import cells
 from textual._compositor import Compositor
 from textual._styles_cache import StylesCache
 from textual.cache import LRUCache
-from textual.css.model import RuleSet
+from textual.css.model import RuleSet, SelectorType
 from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
 from textual.geometry import Region
@@ -197,6 +197,7 @@ class KeptStylesheet(Stylesheet):
         super().__init__(variables=variables)
         self._parse_cache = _parsed_with(self._variables)
         self._matched_map: dict[str, list[RuleSet]] | None = None
+        self._ids: frozenset[str] = frozenset()
         self._matched: _Matched = {}
         self._path: _Path = ()
         self._components_keep = True
@@ -206,10 +207,10 @@ class KeptStylesheet(Stylesheet):
         self, node: DOMNode, *, animate: bool = False, cache: dict[tuple[Any, ...], RulesMap] | None = None
     ) -> None:
         if self._matched_map is not self.rules_map:
-            self._matched_map, self._matched = self.rules_map, _matched_by(self.rules)
+            self._matched_map, (_, self._ids, self._matched) = self.rules_map, _matched_by(self.rules)
         is_component = type(node) is DOMNode
         # A component class belongs to the widget that was the last one here.
-        path = (*self._path, node.classes) if is_component else _path(node)
+        path = (*self._path, node.classes) if is_component else _path(node, self._ids)
         if known := self._matched.get(path):
             rules, flags, path = known
         if not is_component:
@@ -259,15 +260,19 @@ class KeptStylesheet(Stylesheet):
         self.parse()
 
 
-def _path(node: DOMNode) -> _Path:
-    """All that the rules of a node may depend on: the classes and states of it and of what holds it."""
+def _path(node: DOMNode, ids: frozenset[str]) -> _Path:
+    """All that the rules of a node may depend on: the classes and states of it and of what holds it.
+
+    Only the `ids` that a rule names count, so that the many fields of a form have one path.
+    """
     path: list[object] = []
     holder: object = node
     while isinstance(holder, DOMNode):
         state = vars(holder)
         # A state that was never read is not set yet, and false.
         states = tuple(bool(state.get(name)) for name in _STATES)
-        path += (type(holder), holder._id, holder.classes, states, getattr(holder, "can_focus", None))
+        known = holder._id if holder._id in ids else None
+        path += (type(holder), known, holder.classes, states, getattr(holder, "can_focus", None))
         if holder._parent is None:
             path.append(frozenset(holder.get_pseudo_classes()))
         holder = holder._parent
@@ -275,15 +280,17 @@ def _path(node: DOMNode) -> _Path:
 
 
 _STATES = "_reactive_mouse_hover", "_reactive_has_focus", "_reactive_disabled"
-_matches: LRUCache[tuple[int, ...], tuple[list[RuleSet], _Matched]] = LRUCache(STATES_KEPT)
-"""What was matched, by the identities of all rules, which it holds."""
+_matches: LRUCache[tuple[int, ...], tuple[list[RuleSet], frozenset[str], _Matched]] = LRUCache(STATES_KEPT)
+"""What was matched, by the identities of all rules, which it holds, and the ids that they name."""
 
 
-def _matched_by(rules: list[RuleSet]) -> _Matched:
+def _matched_by(rules: list[RuleSet]) -> tuple[list[RuleSet], frozenset[str], _Matched]:
     key = tuple(map(id, rules))
     if (kept := _matches.get(key)) is None:
-        kept = _matches[key] = list(rules), {}
-    return kept[1]
+        selectors = (each for rule in rules for alternative in rule.selector_set for each in alternative.selectors)
+        ids = frozenset(each.name for each in selectors if each.type == SelectorType.ID)
+        kept = _matches[key] = list(rules), ids, {}
+    return kept
 
 
 _parsed: LRUCache[frozenset[tuple[str, str]], LRUCache[tuple, list[RuleSet]]] = LRUCache(THEMES_KEPT)
