@@ -137,9 +137,9 @@ async def run_engine(path: str, threads: int) -> None:
 
 def run_llama(path: str, threads: int) -> None:
     """Measure `llama_cpp.Llama` as its documentation uses it."""
-    import llama_cpp
+    from llama_cpp.llama import Llama
 
-    llama = llama_cpp.Llama(path, n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False)
+    llama = Llama(path, n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False)
     answer(ready=1)
     for command in commands():
         decode = command["decode"]

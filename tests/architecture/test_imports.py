@@ -107,6 +107,13 @@ def test_the_first_screen_waits_for_few_modules(tmp_path, monkeypatch):
     assert len(own) <= MOST_OF_THE_FIRST_SCREEN, sorted(own)
 
 
+def test_the_bindings_load_the_high_level_api_only_for_who_asks():
+    loaded = all_modules_after("import workbench.engine.llama.bindings")
+    assert "llama_cpp.llama_cpp" in loaded
+    assert not loaded & {"diskcache", "jinja2", "llama_cpp.llama", "numpy"}
+    assert "numpy" in modules_after("import workbench.engine.llama.bindings; from llama_cpp.llama import Llama")
+
+
 def test_core_needs_the_standard_library_alone():
     bare = modules_after("pass")
     loaded = modules_after("; ".join(f"import workbench.core.{name}" for name in CORE if name != "__init__"))

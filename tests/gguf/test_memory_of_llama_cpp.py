@@ -19,7 +19,7 @@ from workbench.gguf.shares import DeviceRoom, Room
 
 CHILD = """
 import ctypes, json, re, sys
-import llama_cpp as api
+from workbench.engine.llama.bindings import llama_cpp as api
 
 lines = []
 callback = api.llama_log_callback(lambda level, text, _: lines.append(text.decode()))

@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-import llama_cpp as api
-
 from tests.gguf.zoo import Shape, make
+from workbench.engine.llama.bindings import llama_cpp as api
 
 KINDS = {"f32": 0, "f16": 1, "q8_0": 8, "q4_0": 2}
 _BUFFER = re.compile(r"(model|KV|RS|state|compute|output) buffer size\s*=\s*([\d.]+) MiB")

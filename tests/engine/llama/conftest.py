@@ -24,7 +24,7 @@ from workbench.engine.outbox import Outbox
 
 QUANTIZE = """
 import sys
-from llama_cpp import llama_cpp as api
+from workbench.engine.llama.bindings import llama_cpp as api
 source, target = sys.argv[1:]
 params = api.llama_model_quantize_default_params()
 params.ftype, params.allow_requantize, params.nthread = 7, True, 2

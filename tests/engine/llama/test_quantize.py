@@ -38,7 +38,7 @@ WIDTH, FEED_FORWARD, LAYERS = 256, 512, 2
 
 DIRECT = """
 import sys
-from llama_cpp import llama_cpp as api
+from workbench.engine.llama.bindings import llama_cpp as api
 source, target, ftype = sys.argv[1:]
 params = api.llama_model_quantize_default_params()
 params.ftype, params.nthread = int(ftype), 2

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Literal
 
 import psutil
-from llama_cpp._ggml import libggml
 
 from workbench.core.telemetry import ComputeDevice, normal_pci_id
+from workbench.engine.llama.bindings import libggml
 from workbench.engine.llama.native import api
 from workbench.engine.llama.plan import Gpu, Machine
 from workbench.engine.llama.probe import build_features

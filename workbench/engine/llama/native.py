@@ -19,10 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from llama_cpp import llama_cpp
-from llama_cpp._ggml import libggml
-
 from workbench.engine.llama.aborts import abort_hooks
+from workbench.engine.llama.bindings import libggml, llama_cpp
 
 KEEP_LOCK = os.environ.get("WORKBENCH_RELEASE_LOCK") is None
 """Whether short calls keep the interpreter lock. The variable exists so that a benchmark can show the difference."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from llama_cpp._ggml import libggml
-
 from workbench.core.errors import ModelLoadError
 from workbench.core.load_settings import LoadSettings
+from workbench.engine.llama.bindings import libggml
 from workbench.engine.llama.native import api
 from workbench.gguf.placement import HOST, override_rules
 

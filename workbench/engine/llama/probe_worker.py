@@ -35,8 +35,6 @@ def _compiled(folder: Path) -> list[str]:
 
 
 def _report(channel: ParentChannel) -> None:
-    import llama_cpp
-
     from workbench.engine.llama import native
     from workbench.engine.llama.aborts import abort_hooks
     from workbench.engine.llama.devices import backend_names, library_version, list_devices
@@ -51,7 +49,7 @@ def _report(channel: ParentChannel) -> None:
             commit=commit,
             # Backends are registered by the first question about them.
             backends=backend_names(),
-            compiled=_compiled(Path(llama_cpp.__file__).parent / "lib"),
+            compiled=_compiled(Path(native.api.__file__).parent / "lib"),
             gpu_offload=bool(native.api.llama_supports_gpu_offload()),
             system_info=native.api.llama_print_system_info().decode("utf-8", "replace"),
             cmake_args=_cmake_args(),
