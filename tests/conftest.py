@@ -61,6 +61,28 @@ SHARED = {
 """Fixtures that take seconds to make: one worker of pytest-xdist runs all the tests that use them, by its name."""
 
 
+ONE_BY_ONE = tuple(
+    f"tests/{folder}/"
+    for folder in ("cli", "end_to_end", "engine/child", "engine/llama", "reliability", "serve", "snapshots", "ui")
+)
+"""Where a test may take a second: pytest-xdist gives them out one by one, and other files as a whole."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give out most files as a whole: for each thing that it gives out, xdist counts all that it gave before."""
+    if config.option.dist != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling
+
+    class Scheduler(LoadGroupScheduling):
+        def _split_scope(self, nodeid):
+            group = super()._split_scope(nodeid)
+            return group if group != nodeid or nodeid.startswith(ONE_BY_ONE) else nodeid.partition("::")[0]
+
+    return Scheduler(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:

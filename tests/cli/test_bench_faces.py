@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.lab.bench.fake_bencher import FakeBencher
 from tests.ui.drive import press_keys, settle
 from tests.ui.fakes import FakeAdviser, FakeClock, FakeTelemetry
+from tests.ui.idle import exact_waits
 from workbench.cli import composition
 from workbench.cli.composition import Workers, compose
 from workbench.cli.screen import services_of
@@ -50,6 +52,12 @@ def host(modelfile: str, monkeypatch: pytest.MonkeyPatch) -> ScriptedHost:
         monkeypatch.setattr(composition.Workers, name, value, raising=False)
     monkeypatch.setattr(composition.Workers, "measure_memory", lambda self, machine: MemorySpeed(1e9, "copying"))
     return host
+
+
+@pytest.fixture(autouse=True)
+def only_what_is_to_come_is_waited_for() -> Iterator[None]:
+    with exact_waits():
+        yield
 
 
 async def on_the_screen(workers: Workers, model: str, kind: str, fields: dict[str, str]) -> None:
