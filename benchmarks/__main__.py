@@ -36,6 +36,7 @@ SCRIPTS = (
     "sessions_scale",
     "checkpoints",
     "remote_overhead",
+    "stream_keys",
     "sweep_cost",
     "batching",
     "busy_machine",

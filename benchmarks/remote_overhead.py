@@ -28,7 +28,7 @@ PROMPT = "Count."
 SERVER = """
 import asyncio, json, sys
 
-TOKENS, PACE = int(sys.argv[1]), float(sys.argv[2])
+TOKENS, PACE, PARAGRAPH = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 MODELS = json.dumps({"object": "list", "data": [{"id": "bench", "owned_by": "vllm", "max_model_len": 131072}]}).encode()
 
 def event(value):
@@ -40,7 +40,10 @@ def chunk(number, delta, reason=None):
     return event({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "bench",
                   "choices": [choice], "usage": usage})
 
-PARTS = [chunk(number, {"content": f" {number}"}) for number in range(1, TOKENS + 1)]
+def word(number):
+    return f" {number}" + "\\n\\n" * (PARAGRAPH > 0 and number % PARAGRAPH == 0)
+
+PARTS = [chunk(number, {"content": word(number)}) for number in range(1, TOKENS + 1)]
 END = chunk(TOKENS, {"content": ""}, "length") + b"data: [DONE]\\n\\n"
 
 async def talk(reader, writer):
@@ -105,10 +108,11 @@ class Server:
     Args:
         tokens: The length of its answers.
         pace: Tokens per second.
+        paragraph: The tokens of a paragraph; 0 for one that is as long as the answer.
     """
 
-    def __init__(self, tokens: int, pace: float) -> None:
-        command = [sys.executable, "-c", SERVER, str(tokens), str(pace)]
+    def __init__(self, tokens: int, pace: float, paragraph: int = 0) -> None:
+        command = [sys.executable, "-c", SERVER, str(tokens), str(pace), str(paragraph)]
         self._child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._child.stdout is not None
         self.url = f"http://127.0.0.1:{int(self._child.stdout.readline())}"

@@ -23,6 +23,7 @@ from textual.dom import DOMNode
 from textual.geometry import Region
 from textual.screen import Screen
 
+import workbench.ui.kit.strip_caches  # noqa: F401 - for what it changes
 from workbench.ui.kit.graphemes import positioned
 from workbench.ui.kit.mouse_reports import MouseReports
 
