@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from workbench.core.errors import WorkbenchError
-from workbench.store.files import not_written, replace_file, write_new_file
+from workbench.store.files import not_written, random_name, replace_file, write_new_file
 
 
 def new_id(clock: Callable[[], float] = time.time) -> str:
     """An id that nothing else has, and that sorts by time: `260101-120000-ab12`."""
-    return f"{time.strftime('%y%m%d-%H%M%S', time.gmtime(clock()))}-{secrets.token_hex(2)}"
+    return f"{time.strftime('%y%m%d-%H%M%S', time.gmtime(clock()))}-{random_name(2)}"
 
 
 def keep_json(path: Path, document: Mapping[str, object], kind: type[WorkbenchError], what: str, hint: str) -> None:

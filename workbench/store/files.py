@@ -10,7 +10,6 @@ import errno
 import itertools
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +27,12 @@ ABANDONED_AFTER_S = 3600.0
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The errors of a disk, a quota or a limit of the process that lets nothing more be written."""
+
+
+def random_name(size: int) -> str:
+    """`size` random bytes as hexadecimal digits."""
+    # The module `secrets` does the same, and loads OpenSSL, which the first paint would wait for.
+    return os.urandom(size).hex()
 
 
 def not_written(what: str, error: OSError, hint: str) -> TargetError:
@@ -92,7 +97,7 @@ def sync_folder(folder: Path) -> None:
 @contextlib.contextmanager
 def _finished_temporary(target: Path, data: bytes, mode: int) -> Iterator[Path]:
     """A file beside `target` with `data` on disk; removed afterwards unless it was moved."""
-    temporary = target.with_name(f".workbench-{secrets.token_hex(6)}.tmp")
+    temporary = target.with_name(f".workbench-{random_name(6)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = open_private(str(temporary), flags)
     try:

@@ -7,7 +7,6 @@ import errno
 import json
 import logging
 import os
-import secrets
 import sys
 import threading
 import zlib
@@ -18,7 +17,7 @@ from typing_extensions import override
 
 from workbench.core.errors import TargetError
 from workbench.core.prompt_text import PromptBook, PromptText, Range
-from workbench.store.files import make_folder, not_written, open_private, replace_file
+from workbench.store.files import make_folder, not_written, open_private, random_name, replace_file
 from workbench.store.locks import changing, try_lock
 
 MOST = 1000
@@ -131,7 +130,7 @@ class PromptFolder(PromptBook):
 
     def _open_draft(self) -> int:
         make_folder(self._drafts)
-        path = self._drafts / f"{secrets.token_hex(6)}.txt"
+        path = self._drafts / f"{random_name(6)}.txt"
         # It is locked before it gets its name, so that it never looks like the draft of a dead program.
         unnamed = path if sys.platform == "win32" else path.with_suffix(".new")
         descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from typing_extensions import override
 
 from workbench.core.json_reader import read_json
 from workbench.core.pulls import PullBook, PullRequest
-from workbench.store.files import make_folder, replace_file
+from workbench.store.files import make_folder, random_name, replace_file
 from workbench.store.locks import try_lock
 
 _SUFFIX = ".json"
@@ -25,7 +24,7 @@ class PullQueueFiles(PullBook):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._path = folder / f"{secrets.token_hex(6)}{_SUFFIX}"
+        self._path = folder / f"{random_name(6)}{_SUFFIX}"
         self._lock: int | None = None
         """Open and locked from the first request on, until the program ends."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from workbench.core.models import ModelEntry
@@ -29,6 +28,9 @@ def model_digest(entry: ModelEntry) -> str:
 
 
 def _sampled(path: Path) -> str:
+    # It loads OpenSSL, which the first paint would wait for.
+    import hashlib
+
     size = path.stat().st_size
     digest = hashlib.sha256(size.to_bytes(8, "little"))
     with path.open("rb") as file:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sys
 from pathlib import Path
 
-from workbench.store.files import make_folder
+from workbench.store.files import make_folder, random_name
 from workbench.store.locks import try_lock
 
 _SUFFIX = ".lock"
@@ -30,7 +29,7 @@ class Presence:
             OSError: It cannot be created.
         """
         if self._descriptor is None or self._pid != os.getpid():
-            self._token = f"{os.getpid()}-{secrets.token_hex(4)}"
+            self._token = f"{os.getpid()}-{random_name(4)}"
             make_folder(self._folder)
             for path in self._folder.glob(f"*{_SUFFIX}"):
                 self.is_alive(path.name.removesuffix(_SUFFIX))  # removes it if not
