@@ -72,3 +72,20 @@ async def test_a_part_of_the_screen_is_drawn_as_it_is_in_the_whole_and_asks_only
         first = pilot.app.query_one("#list").region
         compositor._render_chops(Region(first.x, first.y + 1, 10, 1), lambda y: True)
         assert asked == [("list", Region(0, 1, first.width, 1))]
+
+
+async def test_a_frame_that_a_batch_would_discard_is_drawn_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the start, which is a batch."""
+    frames: list[bool] = []
+    app = ListAndPanel()
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        monkeypatch.setattr(app, "_display", lambda _, frame: frames.append(frame is not None))
+        with app.batch_update():
+            rows = app.query_one("#list", Rows)
+            rows.refresh()
+            app.screen._compositor.update_widgets({rows})
+            _compat.draw_outside_batches(app.screen)
+        assert frames == []
+        _compat.draw_outside_batches(app.screen)
+        assert frames == [True]

@@ -83,6 +83,21 @@ async def _draw_together(screen: Screen[Any]) -> None:
 
 Screen._on_timer_update = _draw_together  # type: ignore[assignment, method-assign]
 
+_draw = Screen._compositor_refresh
+
+
+def draw_outside_batches(screen: Screen[Any]) -> None:
+    """Draw a frame, unless it is discarded.
+
+    In a batch Textual draws too, discards the frame, and takes it as shown: at the start the whole screen, so that the
+    first frame would come later, and have holes.
+    """
+    if not screen.app._batch_count:
+        _draw(screen)
+
+
+Screen._compositor_refresh = draw_outside_batches  # type: ignore[assignment, method-assign]
+
 
 def _renders_within(
     compositor: Compositor, crop: Region | None = None
