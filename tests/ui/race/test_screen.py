@@ -20,17 +20,21 @@ from tests.ui.drive import app_on, press_keys, settle, started, turns, until
 from tests.ui.fakes import FakeAdviser, FakeClock, FakeDocuments, FakeFiles, FakeRaces, FakeStore
 from workbench.core.errors import CancelledError, ModelLoadError, TargetError
 from workbench.core.models import MemoryUse, ModelEntry
+from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import Recipe
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, QuantizeResult
 from workbench.gguf.targets import QuantType, TargetSize
+from workbench.lab.race.lane import LaneSpec
+from workbench.lab.race.race import Race
+from workbench.lab.race.report import result_of
 from workbench.lab.race.setup import missing_quants, proposed
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.dialogs.choose import ChooseDialog
 from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.race.lane import LaneColumn
-from workbench.ui.race.lines import difference_lines
+from workbench.ui.race.lines import difference_lines, summary_lines
 from workbench.ui.race.offer import RaceOffer
 from workbench.ui.race.screen import RaceScreen
 
@@ -295,6 +299,14 @@ async def test_the_offer_says_why_nothing_can_be_made(one: ScriptedHost, clock: 
         assert race_of(app).prompt.text == "why"
         await press_keys(pilot, "ctrl+o", "enter")
         assert labels(app) == ["Sea-1B Q4_1", "Sea-1B Q4_1"], "the open model is the first lane"
+
+
+def test_lanes_that_are_not_open_yet_show_their_quantizations(host: ScriptedHost) -> None:
+    models = [entry(quant, 100, "A-model-with-a-long-name-1B") for quant in ("F16", "Q8_0")]
+    specs = [LaneSpec(model.ref, model.label, LoadSettings(), Sampling(), model=model) for model in models]
+    race = Race(host, FakeAdviser(), specs)
+    rows = [line.plain.split()[0] for line in summary_lines(race, result_of(race), 80)]
+    assert rows == ["lane", "F16", "Q8_0"]
 
 
 def test_what_people_compare_is_missing_or_not() -> None:

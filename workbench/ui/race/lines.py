@@ -213,7 +213,9 @@ WIDE = 110
 def summary_lines(race: Race, result: RaceResult, width: int) -> list[Content]:
     """The table under the lanes: every lane compared with the reference."""
     reference, with_bytes = result.lanes[0], width >= WIDE
-    models = [lane.info.model for lane in result.lanes if lane.info]
+    # Those of lanes that are not open yet are known from the library.
+    entries = [lane.info.model if lane.info else race.lanes[lane.lane].model for lane in result.lanes]
+    models = [entry for entry in entries if entry is not None]
     by_quant = len({model.name for model in models}) == 1 and len({model.quant for model in models}) == len(
         result.lanes
     )
@@ -221,9 +223,10 @@ def summary_lines(race: Race, result: RaceResult, width: int) -> list[Content]:
     def name(lane: LaneResult) -> Content:
         marks = "".join(f" {mark}" for mark in result.marks(lane.lane))
         room = max(8, table.laid_out(width)[0][1] - max(11, len(marks) + 1))
-        label = short_label(lane.info.model, room) if lane.info else cut(lane.label, room)
-        if by_quant and "…" in label and lane.info is not None:
-            label = cut(lane.info.model.quant or label, room)
+        entry = entries[lane.lane]
+        label = short_label(entry, room) if entry else cut(lane.label, room)
+        if by_quant and "…" in label and entry is not None:
+            label = cut(entry.quant or label, room)
         return styled((label, "lane--name"), (marks, "lane--good"))
 
     def times(lane: LaneResult) -> str:
