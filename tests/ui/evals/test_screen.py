@@ -183,6 +183,9 @@ async def test_a_blind_test_is_left_while_it_generates(
         await until(pilot, lambda: clock.budget == 0 and isinstance(app.screen, BlindScreen) and app.screen.state.lines)
         assert isinstance(app.screen, BlindScreen)
         assert "Generating all answers first" in app.screen.state.lines[0].plain
+        explained = " ".join(line.plain.strip() for line in app.screen.head.lines)
+        assert "Which of the two wrote X?" in explained
+        assert "Vote for the one that wrote X." in explained
         await pilot.press("f3")
         await until(pilot, lambda: not isinstance(app.screen, BlindScreen))
         await until(pilot, lambda: all(engine.closed for engine in host.opened[1:]))

@@ -35,7 +35,7 @@ class ChooseDialog(Dialog[int | str | None]):
         self._cursor = cursor
 
     def compose(self) -> ComposeResult:
-        keys = "Enter chooses · Tab to type · Esc closes" if self._typed else "Enter chooses · Esc closes"
+        keys = f"Enter chooses{' · Tab to type' if self._typed and self._texts else ''} · Esc closes"
         with dialog_box("choose-box", self._title, keys):
             yield Rows("choose-rows")
             if self._typed:

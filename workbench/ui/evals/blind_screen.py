@@ -39,6 +39,12 @@ TICK_SECONDS = 0.1
 LAST_SESSIONS = 10
 HEADS = ("1", "2", "X")
 QUESTIONS: Mapping[BlindKind, str] = {"abx": "Which of the two wrote X?", "preference": "Which is better?"}
+EXPLAINED: Mapping[BlindKind, str] = {
+    "abx": "Each trial shows an answer of either model, and X, another one by one of the two. Vote for the one that "
+    "wrote X. The names are shown at the end.",
+    "preference": "Each trial shows an answer of either model. Vote for the better one, or for neither. The names are "
+    "shown at the end.",
+}
 
 
 EXPORTS = {
@@ -152,7 +158,8 @@ class BlindScreen(Screen[None]):
         if self._problem:
             return [*paragraph(clean_line(self._problem), width, style="rows--error"), styled(("Esc goes back.", ""))]
         if record is None:
-            return [styled(("BLIND TEST", "rows--heading"))]
+            title = styled((f"BLIND TEST  {QUESTIONS[self._kind]}", "rows--heading"))
+            return [title, *paragraph(EXPLAINED[self._kind], width)]
         lines = [styled(("BLIND TEST  the result", "rows--heading"))]
         if record.voted:
             lines += paragraph(clean_line(record.verdict), width, style="rows--accent")
@@ -258,4 +265,5 @@ async def choose_blind_test(
         begin(BlindScreen(services, plan))
 
     rows = [text for _, text, _ in offers]
-    screen.app.push_screen(ChooseDialog("A blind test", rows, "or a prompt: which wrote X?"), chosen)
+    typed_hint = f"{'or a' if rows else 'A'} question of your own: which of the two wrote X?"
+    screen.app.push_screen(ChooseDialog("A blind test", rows, typed_hint), chosen)
