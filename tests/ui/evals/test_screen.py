@@ -28,6 +28,7 @@ from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.blind_screen import BlindScreen, choose_blind_test
 from workbench.ui.evals.screen import EvalScreen
+from workbench.ui.widgets.keybar import KeyBar
 
 PACK = """\
 name = "Mine"
@@ -150,7 +151,13 @@ async def test_a_blind_test_on_the_screen(host: ScriptedHost, clock: FakeClock, 
         assert "It is" in shown
         await pilot.press("1", "0")
         assert len(tools.blind_runs.records[0].voted) == 2
+        await settle(pilot)
+        keys = screen.query_one(KeyBar)
+        assert "1 First" in keys.lines[0].plain
+        assert "Export" not in keys.lines[0].plain
         await press_keys(pilot, "escape")
+        assert "First" not in keys.lines[0].plain
+        assert "F7 Export" in keys.lines[0].plain
         result = " ".join(line.plain for line in screen.head.lines)
         assert "Stopped after 2 of 12 trials." in result
         assert "smol A" in result

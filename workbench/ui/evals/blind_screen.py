@@ -63,7 +63,7 @@ class BlindScreen(Screen[None]):
         key("blind.second", "2", "Second", "Vote for the second answer.", action="vote('second')"),
         key("blind.neither", "0", "Neither", "In a preference: neither answer is better.", action="vote('neither')"),
         key("blind.reveal", "space", "Show all", "Show the answers to their ends."),
-        shared_key("blind.export", "At the end: write the test with its names as Markdown, JSON or CSV.", show=False),
+        shared_key("blind.export", "At the end: write the test with its names as Markdown, JSON or CSV."),
         shared_key("blind.stop", "End the test and show the names; pressed again, go back."),
     ]
 
@@ -115,6 +115,7 @@ class BlindScreen(Screen[None]):
         if not self._ended:
             self._ticker.resume()
         self._paint()
+        self.refresh_bindings()
 
     def _tick(self) -> None:
         trial = self._test.next
@@ -183,7 +184,12 @@ class BlindScreen(Screen[None]):
         self._begin_trial()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self._kind == "preference" if (action, parameters) == ("vote", ("neither",)) else True
+        if action == "export":
+            return self._ended
+        if action in ("vote", "reveal"):
+            has_trial = not self._ended and self._test.next is not None
+            return has_trial and (parameters != ("neither",) or self._kind == "preference")
+        return True
 
     def action_reveal(self) -> None:
         if self._test.next is not None:
@@ -209,6 +215,7 @@ class BlindScreen(Screen[None]):
         else:
             self._ended = True
             self._paint()
+            self.refresh_bindings()
 
     async def on_unmount(self) -> None:
         await self.leave()
