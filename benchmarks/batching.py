@@ -18,10 +18,9 @@ from pathlib import Path
 
 from benchmarks.common import Bar, Samples, finish, interleave, parser, print_found
 from benchmarks.llama_cpp_tools import tool
-from benchmarks.models import variant
+from benchmarks.models import token_times, variant
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, Request
-from workbench.core.events import Failed, Token
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.llama.host import LlamaHost
@@ -35,14 +34,7 @@ async def times_of(engine: Engine, seed: int) -> list[int]:
     rng = random.Random(seed)
     prompt = tuple(rng.randrange(1000, 40_000) for _ in range(PROMPT))
     request = Request(tokens=prompt, sampling=Sampling(num_predict=GENERATED, temperature=0.0))
-    found = []
-    async for batch in engine.generate(request, CancelToken()):
-        for event in batch:
-            if isinstance(event, Failed):
-                raise event.error
-            if isinstance(event, Token):
-                found.append(event.at_ns)
-    return found
+    return await token_times(engine, request)
 
 
 async def speed(engine: Engine, count: int, first_seed: int) -> float:

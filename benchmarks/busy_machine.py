@@ -17,10 +17,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, interleave, parser, print_table, sample_rows
-from benchmarks.models import variant
+from benchmarks.models import token_times, variant
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, Request
-from workbench.core.events import Failed, Token
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.llama.host import LlamaHost
@@ -46,13 +45,7 @@ def busy(loops: int) -> Iterator[None]:
 
 async def speed(engine: Engine) -> float:
     """Tokens a second of one answer, from its first token on."""
-    times = []
-    async for batch in engine.generate(STORY, CancelToken()):
-        for event in batch:
-            if isinstance(event, Failed):
-                raise event.error
-            if isinstance(event, Token):
-                times.append(event.at_ns)
+    times = await token_times(engine, STORY)
     return (len(times) - 1) / ((times[-1] - times[0]) / 1e9)
 
 

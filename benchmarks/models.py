@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.common import cache_folder, log
+from workbench.core.cancel import CancelToken
+from workbench.core.engine import Engine, Request
+from workbench.core.events import Failed, Token
 from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
 
 _QUANTIZE = """
@@ -47,3 +50,15 @@ def variant(quant: str) -> Path:
     command = [sys.executable, "-c", _QUANTIZE, str(source), str(unfinished), FILE_TYPES[quant]]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return unfinished.rename(target)
+
+
+async def token_times(engine: Engine, request: Request) -> list[int]:
+    """When each token of an answer was there, in nanoseconds."""
+    found = []
+    async for batch in engine.generate(request, CancelToken()):
+        for event in batch:
+            if isinstance(event, Failed):
+                raise event.error
+            if isinstance(event, Token):
+                found.append(event.at_ns)
+    return found

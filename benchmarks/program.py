@@ -62,6 +62,13 @@ class Program(Terminal):
         self.wait_for(text[:40])
         self.send("\r")
 
+    def letter_ms(self, text: str) -> float:
+        """Type the last letter of `text`, whose others are on the screen; what it takes to the screen, in ms."""
+        began = time.perf_counter()
+        self.send(text[-1])
+        self.drain(0.2)
+        return (self.first_time(lambda shown: text in shown, text) - began) * 1e3
+
     def quit(self) -> None:
         """Leave by the key for it."""
         self.send(CTRL_Q)

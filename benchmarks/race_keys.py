@@ -12,7 +12,6 @@ from __future__ import annotations
 import random
 import string
 import sys
-import time
 
 from benchmarks.common import Bar, Samples, finish, parser, print_samples
 from benchmarks.models import variant
@@ -51,11 +50,7 @@ def typed(program: Program, count: int) -> list[float]:
             ask(program)
             text = ""
         text = (text + random.choice(string.ascii_lowercase))[-40:]
-        wanted = text
-        began = time.perf_counter()
-        program.send(text[-1])
-        program.drain(0.2)
-        found.append((program.first_time(lambda shown, wanted=wanted: wanted in shown, wanted) - began) * 1e3)
+        found.append(program.letter_ms(text))
         if len(text) == 40:
             program.send("\x15")
             program.drain(0.2)

@@ -192,11 +192,7 @@ def keys(path: Path, letters: int, threads: int) -> list[float]:
         for _ in range(letters):
             program.drain(random.uniform(0.05, 0.25))
             text += random.choice(string.ascii_lowercase)
-            wanted = text
-            began = time.perf_counter()
-            program.send(text[-1])
-            program.drain(0.2)
-            found.append((program.first_time(lambda shown, wanted=wanted: wanted in shown, wanted) - began) * 1e3)
+            found.append(program.letter_ms(text))
             if len(text) == 40:
                 text = type_mark(program)
         ended.set()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("fcntl", reason="needs a pseudo-terminal")
 
+from benchmarks.program import stored_rows
 from benchmarks.terminal import Terminal
 
 WORKBENCH = str(Path(sys.executable).parent / "workbench")
@@ -60,22 +59,12 @@ def is_on(terminal, mode):
     return switches[-1] == b"h" if switches else None
 
 
-def query(home, text):
-    """Rows of the database of sessions; none before there is one."""
-    path = home / "data" / "sessions.db"
-    if not path.exists():
-        return []
-    with closing(sqlite3.connect(path)) as connection:
-        try:
-            return connection.execute(text).fetchall()
-        except sqlite3.OperationalError:  # It is being made.
-            return []
-
-
 def answers(home):
     """The finished answers, in order."""
-    rows = query(home, "SELECT content, metrics, finish_reason FROM message WHERE metrics IS NOT NULL ORDER BY key")
-    return [{"content": row[0], "metrics": json.loads(row[1]), "finish_reason": row[2]} for row in rows]
+    query = "SELECT content, metrics, finish_reason FROM message WHERE metrics IS NOT NULL ORDER BY key"
+    return [
+        {"content": row[0], "metrics": json.loads(row[1]), "finish_reason": row[2]} for row in stored_rows(home, query)
+    ]
 
 
 def assert_terminal_is_as_it_was(terminal):
@@ -148,7 +137,7 @@ def test_an_answer_that_was_being_written_survives_a_kill(start, home):
     terminal = start("demo")
     terminal.wait_for("is ready")
     ask(terminal, "Write a very long story about the sea.")
-    terminal.wait_until(lambda text: bool(query(home, "SELECT 1 FROM piece")), what="a piece of the answer")
+    terminal.wait_until(lambda text: bool(stored_rows(home, "SELECT 1 FROM piece")), what="a piece of the answer")
     terminal.close()
 
     again = start("demo")

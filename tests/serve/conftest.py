@@ -14,8 +14,8 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.events import Batch, Failed, Finished, FinishReason, PromptProgress, Token, Usage
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.serving import ServedModel
-from workbench.serve.app import Access, Api
+from workbench.core.serving import ServedModel, ServingAddress
+from workbench.serve.app import Api
 from workbench.serve.server import ApiServer, listen
 from workbench.serve.service import Service
 
@@ -93,16 +93,16 @@ def service(engine) -> Service:
 
 @pytest.fixture
 async def client(service) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=Api(service, Access()).app())
+    transport = httpx.ASGITransport(app=Api(service, ServingAddress()).app())
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 
 @contextmanager
-def served(service: Service, access: Access | None = None) -> Iterator[str]:
+def served(service: Service, address: ServingAddress | None = None) -> Iterator[str]:
     """The service on a real socket; gives its address."""
     listener = listen("127.0.0.1", 0)
-    server = ApiServer(Api(service, access or Access()).app())
+    server = ApiServer(Api(service, address or ServingAddress()).app())
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:

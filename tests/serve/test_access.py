@@ -7,13 +7,14 @@ import pytest
 
 from tests.serve.conftest import served, service_of
 from workbench.core.chat import Message
-from workbench.serve.app import Access, Api
+from workbench.core.serving import ServingAddress
+from workbench.serve.app import Api
 
 BODY = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
-def client_of(service, access: Access = Access()) -> httpx.AsyncClient:  # noqa: B008 - immutable
-    transport = httpx.ASGITransport(app=Api(service, access).app())
+def client_of(service, address: ServingAddress = ServingAddress()) -> httpx.AsyncClient:  # noqa: B008 - immutable
+    transport = httpx.ASGITransport(app=Api(service, address).app())
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
@@ -42,7 +43,7 @@ async def test_pages_of_other_origins_are_refused(service, engine):
 
 
 async def test_an_allowed_origin_may_ask(service):
-    async with client_of(service, Access(origins=frozenset({"http://localhost:3000"}))) as client:
+    async with client_of(service, ServingAddress(origins=frozenset({"http://localhost:3000"}))) as client:
         headers = {"origin": "http://localhost:3000"}
         before = await client.options("/v1/chat/completions", headers=headers)
         assert "content-type" in before.headers["access-control-allow-headers"]
@@ -61,7 +62,7 @@ async def test_an_allowed_origin_may_ask(service):
     ],
 )
 async def test_a_key_is_needed_where_one_is_set(service, headers, status):
-    async with client_of(service, Access(key="secret")) as client:
+    async with client_of(service, ServingAddress(key="secret")) as client:
         assert (await client.get("/v1/models", headers=headers)).status_code == status
         assert (await client.get("/health")).status_code == 200
 

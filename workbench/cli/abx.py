@@ -21,7 +21,7 @@ from workbench.cli.output import (
     show_beside,
     write_result,
 )
-from workbench.cli.progress import ProgressLine, stoppable
+from workbench.cli.progress import ProgressLine, stoppable, stopped_by
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.user_path import user_path
@@ -105,12 +105,8 @@ def _progress(test: BlindTest, line: ProgressLine) -> None:
 
 
 async def _prepare(workers: Workers, test: BlindTest, line: ProgressLine, cancel: CancelToken) -> None:
-    cancel.on_set(test.stop)
-    try:
+    async with stopped_by(cancel, test.stop, line, workers.engines):
         await test.prepare()
-    finally:
-        await workers.engines.shutdown()
-        line.clear()
 
 
 def _take_votes(test: BlindTest) -> bool:

@@ -7,7 +7,7 @@ import sys
 from workbench.cli.composition import Workers
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.output import error_document, note, note_error, print_json, say
-from workbench.cli.progress import ProgressLine, stoppable
+from workbench.cli.progress import ProgressLine, stoppable, stopped_by
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import StoppedError
 from workbench.lab.bench.bench import time_text
@@ -33,13 +33,8 @@ class BenchCommand:
 
     async def _run(self, cancel: CancelToken) -> int:
         job = self._job
-        cancel.on_set(job.stop)
-        try:
+        async with stopped_by(cancel, job.stop, self._line, self._workers.engines if job.plan.kind == "felt" else None):
             await job.run()
-        finally:
-            if job.plan.kind == "felt":
-                await self._workers.engines.shutdown()
-        self._line.clear()
         record = job.record
         if record is None or record.is_empty:
             if job.stopped:

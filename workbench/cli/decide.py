@@ -19,7 +19,7 @@ from workbench.cli.output import (
     show_beside,
     write_result,
 )
-from workbench.cli.progress import ProgressLine, stoppable
+from workbench.cli.progress import ProgressLine, stoppable, stopped_by
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import DecisionError, ParameterError, WorkbenchError
 from workbench.lab.decision.constraints import Constraints, parse_constraint
@@ -131,12 +131,8 @@ async def _measure(
     note(record.answer.sentence)
     line = ProgressLine()
     measurement = Measurement(plans_of(need, evidence, text), workers, workers.engines, line.say)
-    cancel.on_set(measurement.stop)
-    try:
+    async with stopped_by(cancel, measurement.stop, line, workers.engines):
         await measurement.run()
-    finally:
-        line.clear()
-        await workers.engines.shutdown()
 
 
 def _finish(options: argparse.Namespace, record: DecisionRecord) -> int:

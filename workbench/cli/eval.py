@@ -30,7 +30,7 @@ from workbench.cli.output import (
     with_errors,
     write_result,
 )
-from workbench.cli.progress import ProgressLine, stoppable
+from workbench.cli.progress import ProgressLine, stoppable, stopped_by
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import PackError, ParameterError, StoppedError
 from workbench.core.user_path import user_path
@@ -151,12 +151,8 @@ async def _evaluate(options: argparse.Namespace, workers: Workers, plan: EvalPla
         line.say(f"{found.done}/{found.total} {found.phase}  {'  '.join(scores)}"[:150])
 
     found = EvalRun(plan, workers, workers.engines, workers.adviser, show)
-    cancel.on_set(found.stop)
-    try:
+    async with stopped_by(cancel, found.stop, line, workers.engines):
         await found.run()
-    finally:
-        await workers.engines.shutdown()
-    line.clear()
     record = found.record
     if record.is_empty:
         raise found.failures[0] if found.failures else StoppedError("Stopped before the first answer.")

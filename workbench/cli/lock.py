@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import CommandParser
@@ -42,6 +42,7 @@ from workbench.store.documents import keep_json, write_document
 
 KINDS = ("bench", "quality", "eval")
 NEWEST = "last"
+RecordT = TypeVar("RecordT")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -199,24 +200,16 @@ async def _rows(
         )
         rows += speed_rows(record, now, duels)
     for quality in locked.quality:
-        rows += quality_rows(quality, await _quality_again(quality, workers, line, cancel))
+        rows += quality_rows(quality, await _noted(_quality_again(quality, workers, line, cancel)))
     for evaluation in locked.evals:
-        rows += eval_rows(evaluation, await _eval_again(evaluation, workers, line, cancel))
+        rows += eval_rows(evaluation, await _noted(_eval_again(evaluation, workers, line, cancel)))
     return rows
 
 
-async def _quality_again(
-    record: QualityRecord, workers: Workers, line: ProgressLine, cancel: CancelToken
-) -> QualityRecord | None:
-    from workbench.cli import quality
-
+async def _noted(measured: Awaitable[RecordT]) -> RecordT | None:
+    """What was measured again; None, with a note, where it could not be."""
     try:
-        plans = await asyncio.to_thread(lambda: quality.plans_of(_parsed(quality, record.command), workers))
-        plan = next(each for each in plans if each.depth == record.depth)
-        job = QualityJob(plan, workers, lambda step: line.say(f"{step.fraction:4.0%}  {step.phase} {record.text}"))
-        cancel.on_set(job.stop)
-        await job.run()
-        return job.record
+        return await measured
     except CancelledError:
         raise
     except WorkbenchError as error:
@@ -224,23 +217,30 @@ async def _quality_again(
         return None
 
 
-async def _eval_again(
-    record: EvalRecord, workers: Workers, line: ProgressLine, cancel: CancelToken
-) -> EvalRecord | None:
+async def _quality_again(
+    record: QualityRecord, workers: Workers, line: ProgressLine, cancel: CancelToken
+) -> QualityRecord | None:
+    from workbench.cli import quality
+
+    plans = await asyncio.to_thread(lambda: quality.plans_of(_parsed(quality, record.command), workers))
+    plan = next(each for each in plans if each.depth == record.depth)
+    job = QualityJob(plan, workers, lambda step: line.say(f"{step.fraction:4.0%}  {step.phase} {record.text}"))
+    cancel.on_set(job.stop)
+    await job.run()
+    return job.record
+
+
+async def _eval_again(record: EvalRecord, workers: Workers, line: ProgressLine, cancel: CancelToken) -> EvalRecord:
     from workbench.cli import eval as evaluation
 
-    try:
-        plan = await asyncio.to_thread(lambda: evaluation.plan_of(_parsed(evaluation, record.command), workers))
+    plan = await asyncio.to_thread(lambda: evaluation.plan_of(_parsed(evaluation, record.command), workers))
 
-        def show() -> None:
-            line.say(f"{asked.done}/{asked.total} {asked.phase}")
+    def show() -> None:
+        line.say(f"{asked.done}/{asked.total} {asked.phase}")
 
-        asked = EvalRun(plan, workers, workers.engines, workers.adviser, show)
-        cancel.on_set(asked.stop)
-        await asked.run()
-    except WorkbenchError as error:
-        note_error(error)
-        return None
+    asked = EvalRun(plan, workers, workers.engines, workers.adviser, show)
+    cancel.on_set(asked.stop)
+    await asked.run()
     for failure in asked.failures:
         note_error(failure)
     return asked.record

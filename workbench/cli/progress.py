@@ -6,12 +6,13 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from workbench.cli.output import note
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import EngineHost
 from workbench.core.errors import CancelledError, StoppedError
 
 SPEAK_INTERVAL_S = 2.0
@@ -61,6 +62,20 @@ def cancelled_by(
             raise
 
     return run
+
+
+@asynccontextmanager
+async def stopped_by(
+    cancel: CancelToken, stop: Callable[[], object], line: ProgressLine, engines: EngineHost | None = None
+) -> AsyncIterator[None]:
+    """Calls `stop` when `cancel` is set; at the end of the block, clears the line and closes the engines."""
+    cancel.on_set(stop)
+    try:
+        yield
+    finally:
+        line.clear()
+        if engines is not None:
+            await engines.shutdown()
 
 
 def show_loading(line: ProgressLine, fraction: float) -> None:

@@ -12,7 +12,7 @@ from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, add_output, output_path
 from workbench.cli.output import note, note_problems, print_json, print_table, say, write_result
-from workbench.cli.progress import ProgressLine, stoppable
+from workbench.cli.progress import ProgressLine, stoppable, stopped_by
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import Sampling, Value
@@ -148,11 +148,8 @@ def _text(options: argparse.Namespace, workers: Workers) -> ScoredText:
 async def _run(options: argparse.Namespace, workers: Workers, plans: Sequence[QualityPlan], cancel: CancelToken) -> int:
     line = ProgressLine()
     series = QualitySeries(plans, workers, lambda: line.say(_state(series)))
-    cancel.on_set(series.stop)
-    try:
+    async with stopped_by(cancel, series.stop, line):
         await series.run()
-    finally:
-        line.clear()
     for text in series.warnings:
         note(f"workbench: {text}")
     _print(options, series.records)

@@ -11,7 +11,7 @@ from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import add_json, settings
 from workbench.cli.output import note, note_error, note_problems, print_result
-from workbench.cli.progress import ProgressLine, stoppable
+from workbench.cli.progress import ProgressLine, stoppable, stopped_by
 from workbench.core.bench import BenchTest
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, StoppedError, WorkbenchError
@@ -130,9 +130,8 @@ def _prices(workers: Workers, model: ModelEntry, caches: tuple[str, ...]) -> dic
 async def _tune(plan: TunePlan, workers: Workers, options: argparse.Namespace, cancel: CancelToken) -> int:
     line = ProgressLine()
     job = TuneJob(plan, workers, lambda: _show(job, line))
-    cancel.on_set(job.stop)
-    await job.run()
-    line.clear()
+    async with stopped_by(cancel, job.stop, line):
+        await job.run()
     record = job.record
     if not any(trial.runs for trial in record.trials):
         raise job.error or StoppedError("Stopped before the first result.")
@@ -166,9 +165,8 @@ def _judgement(
 async def _judge(plan: JudgementPlan, workers: Workers, options: argparse.Namespace, cancel: CancelToken) -> int:
     line = ProgressLine()
     job = JudgementJob(plan, workers, lambda: _show_progress(job.progress, line))
-    cancel.on_set(job.stop)
-    await job.run()
-    line.clear()
+    async with stopped_by(cancel, job.stop, line):
+        await job.run()
     record = job.record
     if not record.pairs:
         raise job.error or StoppedError("Stopped before the first pair.")
@@ -186,9 +184,8 @@ async def _judge(plan: JudgementPlan, workers: Workers, options: argparse.Namesp
 async def _go_deep(plan: DepthPlan, workers: Workers, options: argparse.Namespace, cancel: CancelToken) -> int:
     line = ProgressLine()
     job = DepthJob(plan, workers, lambda: _show_progress(job.progress, line))
-    cancel.on_set(job.stop)
-    await job.run()
-    line.clear()
+    async with stopped_by(cancel, job.stop, line):
+        await job.run()
     record = job.record
     if not record.points:
         raise job.error or StoppedError("Stopped before the first result.")

@@ -20,7 +20,7 @@ class Obstacle(NamedTuple):
 
     reason: str
     """A clause, such as `this is a LoRA adapter, not a model`."""
-    hint: str
+    hint: str = "Choose a chat or instruct model."
     """What to do instead; a sentence."""
 
     def __str__(self) -> str:
@@ -36,13 +36,12 @@ _NO_MODELS = {
 }
 """By `general.type`."""
 
-_CHOOSE = "Choose a chat or instruct model."
-_EMBEDDING = Obstacle("this is an embedding model, which turns text into vectors and writes none", _CHOOSE)
-_RERANKER = Obstacle("this is a reranker, an embedding model that rates texts and writes none", _CHOOSE)
-_ENCODER_DECODER = Obstacle("this is an encoder-decoder model, which is not supported", _CHOOSE)
-_ENCODER = Obstacle("this is the encoder of an encoder-decoder model, which writes no text", _CHOOSE)
-_DIFFUSION = Obstacle("this is a diffusion model, which does not write token by token and is not supported", _CHOOSE)
-_SPEECH = Obstacle("this is a part of a speech model, which writes no text", _CHOOSE)
+_EMBEDDING = Obstacle("this is an embedding model, which turns text into vectors and writes none")
+_RERANKER = Obstacle("this is a reranker, an embedding model that rates texts and writes none")
+_ENCODER_DECODER = Obstacle("this is an encoder-decoder model, which is not supported")
+_ENCODER = Obstacle("this is the encoder of an encoder-decoder model, which writes no text")
+_DIFFUSION = Obstacle("this is a diffusion model, which does not write token by token and is not supported")
+_SPEECH = Obstacle("this is a part of a speech model, which writes no text")
 _DRAFT = Obstacle("this is a draft model, which only speeds up another model", "Open the model that it was made for.")
 _NO_DECODERS: Mapping[str, Obstacle] = {
     **dict.fromkeys(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -13,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from workbench.core.errors import WorkbenchError
+from workbench.core.serving import ServingAddress
 from workbench.serve import anthropic_api, ollama_api, openai_api, sse
 from workbench.serve.body import Body
 from workbench.serve.errors import ApiError, from_workbench
@@ -32,43 +32,42 @@ _PREFLIGHT = {
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who may use the API."""
+class _Access:
+    """Who may use the API at `address`: what it says, and this machine under its local names."""
 
-    hosts: frozenset[str] = _LOCAL_HOSTS
-    """The names by which it may be called: others may be those of a page that rebinds its name to the loopback."""
-    key: str = ""
-    """The key of the API; empty for none."""
-    origins: frozenset[str] = frozenset()
-    """The origins of pages that may ask, such as `http://localhost:3000`."""
+    def __init__(self, address: ServingAddress) -> None:
+        self._address = address
+        self._hosts = _LOCAL_HOSTS | {address.host, *address.hosts}
+        """Other names may be those of a page that rebinds its name to the loopback."""
 
     def check(self, request: HttpRequest) -> None:
         """Raise an ApiError for a request that is not allowed."""
         host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        if host not in self.hosts:
+        if host not in self._hosts:
             raise ApiError(403, "permission_error", f"This server is not called {host[:200]!r}.")
         origin = request.headers.get("origin")
-        if origin is not None and origin not in self.origins:
+        if origin is not None and origin not in self._address.origins:
             raise ApiError(403, "permission_error", f"Pages of {origin[:200]!r} may not ask this server.")
-        if not self.key or request.url.path in _OPEN_ROUTES or request.method == "OPTIONS":
+        key = self._address.key
+        if not key or request.url.path in _OPEN_ROUTES or request.method == "OPTIONS":
             return
         given = request.headers.get("authorization", "").removeprefix("Bearer ") or request.headers.get("x-api-key", "")
-        if not hmac.compare_digest(given.encode(), self.key.encode()):
+        if not hmac.compare_digest(given.encode(), key.encode()):
             raise ApiError(401, "authentication_error", "The key is missing or wrong.", code="invalid_api_key")
 
     def headers(self, request: HttpRequest) -> dict[str, str]:
         """The headers that let the page of an allowed origin read the answer."""
-        origin = request.headers.get("origin")
-        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin in self.origins and origin else {}
+        origin = request.headers.get("origin", "")
+        is_allowed = origin in self._address.origins
+        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if is_allowed else {}
 
 
 class Api:
     """The routes of one service."""
 
-    def __init__(self, service: Service, access: Access) -> None:
+    def __init__(self, service: Service, address: ServingAddress) -> None:
         self._service = service
-        self._access = access
+        self._access = _Access(address)
 
     def app(self) -> Starlette:
         """The ASGI application."""

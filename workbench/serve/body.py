@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from workbench.serve.errors import invalid
+
+ValueT = TypeVar("ValueT")
 
 
 class Body:
@@ -43,20 +45,18 @@ class Body:
 
     def text(self, field: str, default: str = "") -> str:
         """A string."""
-        value = self.raw(field)
-        if value is None:
-            return default
-        if not isinstance(value, str):
-            raise invalid(f"{self.name(field)} must be a string.", self.name(field))
-        return value
+        return self._typed(field, str, "a string", default)
 
     def flag(self, field: str, *, default: bool = False) -> bool:
         """A boolean."""
+        return self._typed(field, bool, "true or false", default)
+
+    def _typed(self, field: str, kind: type[ValueT], words: str, default: ValueT) -> ValueT:
         value = self.raw(field)
         if value is None:
             return default
-        if not isinstance(value, bool):
-            raise invalid(f"{self.name(field)} must be true or false.", self.name(field))
+        if not isinstance(value, kind):
+            raise invalid(f"{self.name(field)} must be {words}.", self.name(field))
         return value
 
     def number(self, field: str) -> float | None:

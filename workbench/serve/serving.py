@@ -52,15 +52,14 @@ class HttpServing(Serving):
 
     @override
     def start(self, model: ServedModel) -> None:
-        from workbench.serve.app import Access, Api
+        from workbench.serve.app import Api
         from workbench.serve.server import ApiServer
         from workbench.serve.service import Service
 
         listener, address = self._listener, self._address
         assert listener is not None
-        access = Access(Access().hosts | {address.host, *address.hosts}, address.key, address.origins)
         self._service = service = Service(model)
-        self._server = server = ApiServer(Api(service, access).app())
+        self._server = server = ApiServer(Api(service, address).app())
         self._thread = threading.Thread(target=lambda: server.run([listener]), name="serve", daemon=True)
         self._thread.start()
         host, port = listener.getsockname()[:2]

@@ -34,7 +34,7 @@ class LimitBar(Horizontal):
 
     def compose(self) -> ComposeResult:
         for name, label in LABELS.items():
-            yield Label(label, classes="limit-name", markup=False)
+            yield Label(label, markup=False)
             yield InputLine(f"limit-{name}")
 
     def read(self) -> tuple[Constraints, str]:

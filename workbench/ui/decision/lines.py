@@ -26,7 +26,6 @@ _HEADINGS = ("", "", "tokens/s", "95 %", "KLD", "95 %", "prompts", "file", "memo
 _DROPPED = (9, 5, 3, 8)
 """Columns that a narrow screen leaves out, the first ones first."""
 LEAST_LABEL = 14
-NO_PLOT = "The plot needs a speed and a divergence: bench the model, and measure its quality over a text."
 
 
 def answer_lines(record: DecisionRecord, measure_key: str, width: int) -> list[Content]:

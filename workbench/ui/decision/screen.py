@@ -9,7 +9,6 @@ from functools import partial
 from typing import ClassVar
 
 from textual import on, work
-from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
@@ -24,27 +23,25 @@ from workbench.lab.decision.gather import gather, weigh
 from workbench.lab.decision.record import DecisionRecord, beside, load_of, record_of
 from workbench.ui.decision.kept import KeptDecisions, decision_row
 from workbench.ui.decision.limits import LimitBar
-from workbench.ui.decision.lines import NO_PLOT, answer_lines, contender_line, header_line, plot_of
+from workbench.ui.decision.lines import answer_lines, contender_line, header_line, plot_of
 from workbench.ui.decision.measuring import Measuring
 from workbench.ui.dialogs.choose import ScreenSetting, choose_settings
-from workbench.ui.experiment.result_lines import ResultLines, ResultPlot
-from workbench.ui.experiment.screen import ExperimentScreen, shared_key
+from workbench.ui.experiment.answer_screen import AnswerScreen
+from workbench.ui.experiment.screen import shared_key
 from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
 from workbench.ui.services import Services
-from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.workspace.workspace import Workspace
 
 PREFERENCES: Sequence[Prefer] = ("quality", "speed", "size")
 
 
-class DecisionScreen(ExperimentScreen):
+class DecisionScreen(AnswerScreen):
     """Says which quantization to take, and measures what is missing."""
 
-    CSS_PATH = "screen.tcss"
-    AUTO_FOCUS = "#decision-rows"
+    NO_PLOT = "The plot needs a speed and a divergence: bench the model, and measure its quality over a text."
     STOP = "decision.stop"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -68,12 +65,7 @@ class DecisionScreen(ExperimentScreen):
         values: Mapping[str, Value]
         """Load settings that the conversation takes over, by parameter name."""
 
-    head = query_one("#decision-head", ResultLines)
     limits = query_one(LimitBar)
-    answer = query_one("#decision-answer", ResultLines)
-    plot = query_one(ResultPlot)
-    rows = query_one("#decision-rows", Rows)
-    state = query_one("#decision-state", ResultLines)
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__("decision", services, workspace, key_for)
@@ -91,14 +83,8 @@ class DecisionScreen(ExperimentScreen):
         self._measuring = Measuring(self, self._repainter.changed, self._measured)
         self._kept = KeptDecisions(self)
 
-    def compose(self) -> ComposeResult:
-        yield ResultLines(widget_id="decision-head")
-        yield LimitBar()
-        yield ResultLines(widget_id="decision-answer")
-        yield ResultPlot("decision-plot", NO_PLOT)
-        yield Rows("decision-rows")
-        yield ResultLines(widget_id="decision-state")
-        yield KeyBar()
+    def _fields(self) -> LimitBar:
+        return LimitBar()
 
     def on_screen_resume(self) -> None:
         if not self._chosen and self.workspace.model is not None:
@@ -268,7 +254,7 @@ class DecisionScreen(ExperimentScreen):
     def _stop(self) -> None:
         self._measuring.stop()
 
-    @on(Rows.Chosen, "#decision-rows")
+    @on(Rows.Chosen, "#rows")
     def _load(self, event: Rows.Chosen) -> None:
         record, evidence = self._record, self._evidence
         if record is None or self._busy():

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, ClassVar
 
 from textual import on
-from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
 from textual.getters import query_one
@@ -28,8 +27,8 @@ from workbench.lab.tune.judgement import JudgementJob, JudgementPlan
 from workbench.lab.tune.prices import cache_prices
 from workbench.lab.tune.tune import TuneJob
 from workbench.ui.dialogs.choose import ChooseDialog, ScreenSetting, choose_settings
-from workbench.ui.experiment.result_lines import ResultLines, ResultPlot
-from workbench.ui.experiment.screen import ExperimentScreen, shared_key
+from workbench.ui.experiment.answer_screen import AnswerScreen
+from workbench.ui.experiment.screen import shared_key
 from workbench.ui.keys import key
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, paragraph, styled
@@ -44,8 +43,6 @@ from workbench.ui.tune.lines import (
     trial_line,
 )
 from workbench.ui.tune.widgets import TuneFields
-from workbench.ui.widgets.keybar import KeyBar
-from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.worker_errors import WorkerHandle
 from workbench.ui.workspace.workspace import Workspace
 
@@ -61,11 +58,10 @@ MakeJob = Callable[[ModelEntry, LoadSettings], Awaitable[AnyJob | None]]
 EXPORTS = {".md": "Markdown      the answer and the table, to read", ".json": "JSON          everything"}
 
 
-class TuneScreen(ExperimentScreen):
+class TuneScreen(AnswerScreen):
     """Finds the fastest settings of a model, or its speed by context depth."""
 
-    CSS_PATH = "screen.tcss"
-    AUTO_FOCUS = "#tune-rows"
+    NO_PLOT = "The plot begins with the first depth."
     WORK = "A search"
     STOP = "tune.stop"
     # fmt: off
@@ -84,12 +80,7 @@ class TuneScreen(ExperimentScreen):
     ]
     # fmt: on
 
-    head = query_one("#tune-head", ResultLines)
     fields = query_one(TuneFields)
-    answer = query_one("#tune-answer", ResultLines)
-    plot = query_one(ResultPlot)
-    rows = query_one("#tune-rows", Rows)
-    state = query_one("#tune-state", ResultLines)
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__("tune", services, workspace, key_for)
@@ -102,14 +93,8 @@ class TuneScreen(ExperimentScreen):
         self._job: AnyJob | None = None
         """What runs, or ran last."""
 
-    def compose(self) -> ComposeResult:
-        yield ResultLines(widget_id="tune-head")
-        yield TuneFields()
-        yield ResultLines(widget_id="tune-answer")
-        yield ResultPlot("tune-plot", "The plot begins with the first depth.")
-        yield Rows("tune-rows")
-        yield ResultLines(widget_id="tune-state")
-        yield KeyBar()
+    def _fields(self) -> TuneFields:
+        return TuneFields()
 
     @property
     def running(self) -> bool:

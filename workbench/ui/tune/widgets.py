@@ -21,7 +21,7 @@ class TuneFields(Horizontal):
 
     def compose(self) -> ComposeResult:
         for name, (label, typed) in FIELDS.items():
-            yield Label(label, classes="tune-name", markup=False)
+            yield Label(label, markup=False)
             yield InputLine(f"tune-{name}", typed)
 
     def text(self, name: str) -> str:
