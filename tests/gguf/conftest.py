@@ -123,7 +123,7 @@ def write_model(
     writer.add_block_count(layers)
     writer.add_feed_forward_length(feed_forward)
     writer.add_head_count(heads)
-    writer.add_head_count_kv(kv_heads)  # type: ignore[arg-type]
+    writer.add_head_count_kv(kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_file_type(0)
     if key_length:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.ui.fakes import FakeClock
-from tests.ui.models.test_screen import host, opened
+from tests.ui.models.drive import opened
 from tests.ui.pull.fakes import FakePulls
 from workbench.core.models import ModelEntry
 from workbench.core.pulls import FileCheck
@@ -16,8 +16,6 @@ from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.models.file_actions import ShareDialog
 from workbench.ui.models.screen import ModelsScreen
-
-__all__ = ["host"]
 
 
 class FakeSharing:

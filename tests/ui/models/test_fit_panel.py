@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-from ast import literal_eval
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textual.binding import Binding
 
 from tests.gguf.conftest import write_model
 from tests.lora import write_lora
-from tests.reliability.toys import experts
 from tests.ui.fakes import FakeFiles, FakeLoads, fake_services
-from workbench.core.errors import ModelFileError, ParameterError
+from tests.ui.models.fits import HOST, WITH_GPUS, fitter_on
 from workbench.core.memory import MemoryBuffer
 from workbench.core.models import EngineInfo, LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import KV_TYPES, LoadSettings
@@ -24,7 +20,7 @@ from workbench.gguf.fit import FitModel
 from workbench.gguf.reader import read_header
 from workbench.gguf.shares import DeviceRoom, Room
 from workbench.ui.kit import figures as fmt
-from workbench.ui.models.fit import UNKNOWN, FitEstimate, FitEstimator, estimate_fit, room_without
+from workbench.ui.models.fit import FitEstimate, FitEstimator, estimate_fit, room_without
 from workbench.ui.models.fit_lines import (
     QuantFit,
     family_lines,
@@ -34,22 +30,9 @@ from workbench.ui.models.fit_lines import (
     short_fit,
     short_settings,
 )
-from workbench.ui.models.keys import WHAT_IF
-from workbench.ui.models.what_if import CACHE_TYPES, LONGEST, WhatIf, next_context, typed_context
+from workbench.ui.models.what_if import LONGEST, WhatIf
 
-HOST = Room(DeviceRoom("CPU", 5_300_000_000))
-WITH_GPUS = Room(DeviceRoom("CPU", 5_300_000_000), (DeviceRoom("CUDA0", 80_000_000), DeviceRoom("CUDA1", 60_000_000)))
 KEYS = ["[ ]", "k", "v", "- +", "a", "b", "w", "x", "X"]
-
-
-@pytest.fixture(scope="module")
-def demo(demo_path: Path) -> FitModel:
-    return FitModel(check_loadable(demo_path))
-
-
-@pytest.fixture
-def demo_entry(demo_path: Path) -> ModelEntry:
-    return ModelEntry("demo", "SmolLM2-135M-Instruct", "Q4_1", str(demo_path), 98_432_288, bits_per_weight=5.74)
 
 
 def priced(model: FitModel, room: Room = HOST, **settings: object) -> FitEstimate:
@@ -61,9 +44,6 @@ def priced(model: FitModel, room: Room = HOST, **settings: object) -> FitEstimat
 def text(estimate: FitEstimate, width: int = 38, **values: object) -> str:
     what_if = WhatIf(LoadSettings(), values)  # type: ignore[arg-type]
     return "\n".join(line.plain.rstrip() for line in fit_lines(estimate, what_if, KEYS, width))
-
-
-# Pricing
 
 
 def test_what_fits_says_how_much_is_left(demo: FitModel) -> None:
@@ -175,9 +155,6 @@ def test_a_layout_that_is_not_understood_is_no_answer() -> None:
     assert estimate_fit(Odd(), LoadSettings(), HOST) is None
 
 
-# What is open
-
-
 def opened(gpu_layers: int, device: str, memory: int = 300_000_000) -> EngineInfo:
     model = ModelEntry("big", "Big", "F16")
     use = MemoryUse(memory // 3, memory // 3, memory // 3, device)
@@ -209,116 +186,11 @@ def test_what_is_on_a_gpu_is_closed_before_anything_is_loaded() -> None:
     assert room_without(opened(0, "CPU"), HOST).host.free_bytes == 5_500_000_000
 
 
-# What if
-
-
-TRIALS = [
-    literal_eval(f"({binding.action.removeprefix('screen.what_if(').removesuffix(')')},)")
-    for binding in WHAT_IF
-    if isinstance(binding, Binding) and binding.action.startswith("screen.what_if(")
-]
-"""The arguments of the keys that try other settings."""
-
-
-@pytest.fixture
-def mixture_entry(tmp_path: Path) -> ModelEntry:
-    """A mixture of experts of 2 layers, whose experts take 192 KiB of its 300 KiB or so."""
-    path = experts(tmp_path / "m.gguf")
-    return ModelEntry("m", "Mixture", "F32", str(path), path.stat().st_size)
-
-
-async def learned(room: Room, model: ModelEntry) -> FitEstimator:
-    estimator = fitter_on(FakeFiles(room))
-    async for _ in estimator.learn([model]):
-        pass
-    return estimator
-
-
-async def test_every_lever_has_a_key_that_changes_the_estimate(mixture_entry: ModelEntry) -> None:
-    estimator = await learned(WITH_GPUS, mixture_entry)
-    changed = set()
-    for name, *step in TRIALS:
-        for base in ({}, {"num_cpu_moe": 1, "num_gpu": 1, "num_ctx": 1024}):
-            estimator.what_if = WhatIf(LoadSettings(), base)
-            estimator.try_next(name, *(step or [1]), mixture_entry)
-            changed |= {key for key, value in estimator.what_if.values.items() if base.get(key) != value}
-            assert estimator.estimate(mixture_entry) is not None
-    assert changed >= {
-        "num_ctx", "type_k", "type_v", "num_gpu", "flash_attn", "num_batch", "num_ubatch", "load_mode", "num_cpu_moe",
-        "offload_kqv", "devices", "swa_full",
-    }  # fmt: skip
-
-
-async def test_the_gpus_are_filled_with_the_fewest_experts_on_the_cpu(mixture_entry: ModelEntry) -> None:
-    estimator = await learned(Room(HOST.host, (DeviceRoom("CUDA0", 2**40),)), mixture_entry)
-    settings = {"num_ctx": 256, "num_ubatch": 32}
-    estimator.what_if = WhatIf(LoadSettings(**settings))
-    estimator.try_next("fullest", 1, mixture_entry)
-    assert estimator.what_if.values == {"num_gpu": 3}
-    whole = estimator.estimate(mixture_entry).fit.shares[1].total_bytes
-    for missing, expected in ((1, {"num_cpu_moe": 1, "num_gpu": 3}), (10**9, {"num_cpu_moe": -1, "num_gpu": 0})):
-        estimator = await learned(Room(HOST.host, (DeviceRoom("CUDA0", whole - missing),)), mixture_entry)
-        estimator.what_if = WhatIf(LoadSettings(**settings))
-        estimator.try_next("fullest", 1, mixture_entry)
-        assert estimator.what_if.values == expected
-        assert estimator.estimate(mixture_entry).fit.fits
-
-
-async def test_levers_of_gpus_say_that_there_is_none(mixture_entry: ModelEntry) -> None:
-    estimator = await learned(HOST, mixture_entry)
-    for name in ("num_gpu", "num_cpu_moe", "devices", "fullest"):
-        with pytest.raises(ParameterError, match="sees no GPU"):
-            estimator.try_next(name, 1, mixture_entry)
-
-
-def test_changes_that_change_nothing_are_none() -> None:
-    what_if = WhatIf(LoadSettings()).put("num_ctx", 4096).put("type_k", "q8_0").put("num_ctx", 0)
-    assert what_if.values == {"type_k": "q8_0"}
-    assert what_if.settings.type_k == "q8_0"
-    assert what_if.on(LoadSettings(type_k="q8_0")).values == {}
-    with pytest.raises(ParameterError):
-        what_if.put("num_ctx", -4)
-
-
-def test_types_go_round() -> None:
-    what_if = WhatIf(LoadSettings())
-    seen = []
-    for _ in KV_TYPES:
-        seen.append(what_if.settings.type_k)
-        what_if = what_if.next("type_k")
-    assert seen == list(CACHE_TYPES)
-    assert sorted(seen) == sorted(KV_TYPES)
-    assert what_if.values == {}
-    assert what_if.next("type_v").settings.type_v == CACHE_TYPES[1]
-
-
-def test_contexts_are_doubled_and_stop_at_what_was_trained() -> None:
-    assert [next_context(now, 1, 40960) for now in (256, 5000, 32768, 40960)] == [512, 8192, 40960, 65536]
-    assert [next_context(now, -1, 40960) for now in (65536, 40960, 5000, 256)] == [40960, 32768, 4096, 256]
-    assert next_context(LONGEST, 1, None) == LONGEST
-
-
-@pytest.mark.parametrize(
-    ("typed", "tokens"), [("16384", 16384), ("16,384", 16384), ("16k", 16384), (" 1.5K ", 1536), ("1M", 2**20)]
-)
-def test_a_context_can_be_typed(typed: str, tokens: int) -> None:
-    assert typed_context(typed) == tokens
-
-
-@pytest.mark.parametrize("typed", ["", "abc", "-5", "0", "99999999999", "1e5", "16kk", "٣", "9" * 400])
-def test_a_text_that_is_not_a_context_is_refused(typed: str) -> None:
-    with pytest.raises(ParameterError):
-        typed_context(typed)
-
-
 def test_a_warning_for_what_llama_cpp_would_refuse(demo: FitModel) -> None:
     shown = text(priced(demo, type_v="q8_0", flash_attn="off"), type_v="q8_0", flash_attn="off")
     assert "✗ refused: A quantized V cache needs" in shown
     assert "Set flash_attn to auto" in shown
     assert "longer than the model\nwas trained for." in text(priced(demo, num_ctx=10_000), num_ctx=10_000)
-
-
-# What was
 
 
 def test_the_last_load_is_shown_with_the_error_of_its_estimate() -> None:
@@ -359,9 +231,6 @@ async def test_the_last_load_of_an_architecture_corrects_the_estimate(demo_entry
     assert "took" not in text(priced(FitModel(check_loadable(Path(demo_entry.path)))))
 
 
-# Which of them fit
-
-
 def test_the_quantizations_of_a_model_are_judged_one_by_one(demo: FitModel, demo_entry: ModelEntry) -> None:
     fits, short = priced(demo), priced(demo, Room(DeviceRoom("CPU", 200_000_000)))
     broken = replace(demo_entry, quant="Q2_K", problem="It is truncated.")
@@ -377,111 +246,3 @@ def test_the_quantizations_of_a_model_are_judged_one_by_one(demo: FitModel, demo
     assert "cannot be read" in lines[3]
     assert "…" in lines[4]
     assert all(len(line) <= 38 for line in lines)
-
-
-# Reading files and the machine
-
-
-class CountingFiles(FakeFiles):
-    """Counts what is read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads = 0
-
-    async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
-        self.reads += 1
-        return await super().fit_model(path, adapter)
-
-
-def fitter_on(files: FakeFiles, loads: FakeLoads | None = None) -> FitEstimator:
-    services = fake_services(ScriptedHost(()), files=files, loads=loads)
-    return FitEstimator(services, LoadSettings, lambda: None)
-
-
-async def test_a_file_is_read_once_and_priced_from_then_on(demo_entry: ModelEntry) -> None:
-    files = CountingFiles()
-    estimator = fitter_on(files)
-    assert estimator.estimate(demo_entry) is None
-    for _ in range(3):
-        await estimator.look()
-        await estimator.read(demo_entry)
-    assert files.reads == 1
-    first = estimator.estimate(demo_entry)
-    assert first is not None
-    assert estimator.estimate(demo_entry) is first
-    estimator.what_if = estimator.what_if.put("num_ctx", 512)
-    second = estimator.estimate(demo_entry)
-    assert second is not None
-    assert second.fit.kv_bytes < first.fit.kv_bytes
-
-
-async def test_what_is_free_is_looked_at_again(demo_entry: ModelEntry) -> None:
-    files = FakeFiles()
-    estimator = fitter_on(files)
-    assert await estimator.look()
-    assert not await estimator.look()
-    await estimator.read(demo_entry)
-    files._room = Room(DeviceRoom("CPU", 1_000_000))
-    assert await estimator.look()
-    estimate = estimator.estimate(demo_entry)
-    assert estimate is not None
-    assert not estimate.fit.fits
-
-
-async def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    estimator = fitter_on(FakeFiles())
-    path = tmp_path / "bad.gguf"
-    path.write_bytes(b"GGUF\x1b[31m")
-    bad, none = ModelEntry("bad", "Bad", path=str(path)), ModelEntry("far", "Far")
-    await estimator.look()
-    for model in (bad, none):
-        assert not estimator.knows(model)
-        await estimator.read(model)
-        assert estimator.knows(model)
-        assert estimator.estimate(model) is None
-        assert estimator.problem(model)
-        assert "\x1b" not in estimator.problem(model)
-
-
-async def test_what_the_arithmetic_does_not_understand_is_reported(
-    demo_entry: ModelEntry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    estimator = fitter_on(FakeFiles())
-    monkeypatch.setattr("workbench.ui.models.fit.estimate_fit", lambda *_: None)
-    await estimator.look()
-    await estimator.read(demo_entry)
-    assert estimator.problem(demo_entry) == UNKNOWN
-
-
-async def test_files_are_not_kept_without_end(demo_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.ui.models.fit.KEPT", 2)
-    estimator = fitter_on(FakeFiles())
-    models = [ModelEntry(str(number), "Some", path=str(demo_path)) for number in range(3)]
-    for model in models:
-        await estimator.read(model)
-    assert [estimator.knows(model) for model in models] == [False, True, True]
-
-
-async def test_the_newest_load_is_recalled(demo_entry: ModelEntry) -> None:
-    loads = FakeLoads()
-    estimator = fitter_on(FakeFiles(), loads)
-    await estimator.recall(demo_entry)
-    assert estimator.record(demo_entry) is None
-    memory = MemoryUse(1, 2, 3)
-    for at in (1.0, 2.0):
-        await loads.remember(LoadRecord(str(demo_entry.path), LoadSettings(), "CPU", memory, memory, at))
-    await estimator.recall(demo_entry)
-    record = estimator.record(demo_entry)
-    assert record is not None
-    assert record.at == 2.0
-
-
-async def test_reading_reports_errors_without_raising(demo_entry: ModelEntry) -> None:
-    class Gone(FakeFiles):
-        async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
-            raise ModelFileError("It is gone.", "Look again.")
-
-    estimator = fitter_on(Gone())
-    await estimator.read(demo_entry)
-    assert estimator.problem(demo_entry) == "It is gone."

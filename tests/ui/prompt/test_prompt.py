@@ -10,8 +10,9 @@ from textual.pilot import Pilot
 from tests.ui.drive import app_on, press_keys, settle, shown, started, turns, until
 from tests.ui.fakes import ANSWER, FakeClock, FakePrompts, FakeStore
 from workbench.core.errors import DiskFullError
+from workbench.core.models import ModelEntry
 from workbench.core.prompt_text import PromptText
-from workbench.engine.scripted import ScriptedHost
+from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.dialogs.text_viewer import ValueDialog
 
@@ -249,3 +250,21 @@ async def test_a_message_that_waits_for_its_model_is_a_draft_until_it_is_sent(
         app.chat.input.keep_draft()
         await settle(pilot)
         assert prompts.draft == PromptText("more")
+
+
+async def test_the_conversation_is_scrolled_from_the_prompt(clock: FakeClock) -> None:
+    entry = ModelEntry("tiny", "tiny", "Q4_0", "/m/tiny.gguf")
+    host = ScriptedHost([ScriptedModel(entry, (Script.of("word\n\n" * 60),))], clock=clock, sleep=clock.sleep)
+    async with started(host, clock, "tiny", size=(80, 24)) as (app, pilot):
+        await press_keys(pilot, *"why", "enter")
+        transcript = app.chat.transcript
+        places = {}
+        for key in ("home", "pagedown", "end", "pageup", "ctrl+home", "ctrl+end"):
+            await press_keys(pilot, key)
+            places[key] = transcript.scroll_y
+        most = transcript.max_scroll_y
+        assert places["home"] == places["ctrl+home"] == 0 < places["pagedown"] < most
+        assert places["end"] == places["ctrl+end"] == most > places["pageup"] > 0
+        await pilot.press(*"ab", "home", *"c", "end", *"d")
+        assert app.chat.prompt.text == "cabd"
+        assert app.chat.prompt.has_focus
