@@ -29,6 +29,7 @@ from workbench.engine.families import FAMILIES
 from workbench.engine.llama.control_texts import ControlTexts, unused_mark
 from workbench.engine.llama.engine import LlamaEngine
 from workbench.engine.text import AnswerText
+from workbench.engine.thoughts import ReasoningSplitter
 
 BAR_PERCENT = 2.0
 TURNS, WORDS_OF_A_TURN = 7, 180
@@ -89,7 +90,7 @@ def answer_once(
     """The additional time for a token of an answer, in percent of the time in which the model writes one."""
 
     def separate() -> None:
-        text = AnswerText(opened=FAMILIES[0] if thinks else None, own=FAMILIES[0])
+        text = AnswerText(splitter=ReasoningSplitter(FAMILIES[0] if thinks else None, FAMILIES[0]))
         for data in pieces:
             text.push(data)
 

@@ -31,7 +31,7 @@ def run(
     pieces: list[bytes | str], stops: tuple[str, ...] = (), opened: Family | None = None, own: Family | None = None
 ) -> tuple[str, str]:
     """The reasoning and the answer that come out; a text among the pieces is that of a control token."""
-    answer = AnswerText(stops, opened, own)
+    answer = AnswerText(stops, ReasoningSplitter(opened, own))
     texts = {"reasoning": "", "answer": ""}
     for data in pieces:
         piece = answer.push(data) if isinstance(data, bytes) else answer.push_control(data)
@@ -282,8 +282,8 @@ def test_private_characters_of_a_text_are_kept(text, places):
 
 
 def test_a_continued_answer_keeps_its_blanks_and_may_mention_tags():
-    answer = AnswerText(continued=True)
+    answer = AnswerText(splitter=ReasoningSplitter(continued=True))
     assert answer.push(b" <think>").text + answer.push(b" of it").text == " <think> of it"
-    thought = AnswerText(opened=by_closing("</think>"), continued=True)
+    thought = AnswerText(splitter=ReasoningSplitter(by_closing("</think>"), continued=True))
     pieces = [thought.push(b" more"), thought.push(b"</think> So."), thought.push(b"")]
     assert [(piece.text, piece.kind) for piece in pieces if piece.text] == [(" more", "reasoning"), ("So.", "answer")]

@@ -6,7 +6,6 @@ import codecs
 from collections.abc import Sequence
 
 from workbench.core.tool_calls import is_call_mark
-from workbench.engine.families import Family
 from workbench.engine.thoughts import (
     ReasoningSplitter,
     TextPiece,
@@ -53,26 +52,16 @@ class AnswerText:
     """Converts token bytes to pieces of text.
 
     A piece from `push` may belong to earlier tokens: an unfinished character, and text that may yet become a stop
-    string or a marker, is held. Stop strings are no part of the answer; the others are arguments of
-    `ReasoningSplitter`.
+    string or a marker, is held. Stop strings are no part of the answer; the default of `splitter` knows nothing about
+    the model.
     """
 
-    def __init__(
-        self,
-        stops: Sequence[str] = (),
-        opened: Family | None = None,
-        own: Family | None = None,
-        *,
-        begun: bool = False,
-        continued: bool = False,
-        calls: bool = False,
-    ) -> None:
+    def __init__(self, stops: Sequence[str] = (), splitter: ReasoningSplitter | None = None) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._decode = self._decoder.decode
         self._stops = StopStrings(stops)
-        self.splitter = ReasoningSplitter(opened, own, begun=begun, continued=continued, calls=calls)
+        self.splitter = splitter or ReasoningSplitter()
         """Knows whether the text is inside of thoughts, and what the markers are."""
-        self._calls = calls
         self._ready: list[TextPiece] = []
 
     def overshoots(self, data: bytes) -> bool:
@@ -98,7 +87,7 @@ class AnswerText:
 
         Where the answer may have calls, their markup is.
         """
-        if self._calls and is_call_mark(text):
+        if self.splitter.calls and is_call_mark(text):
             return self._push(text)
         return self._push(control_text(text))
 

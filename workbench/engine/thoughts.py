@@ -126,7 +126,7 @@ class ReasoningSplitter:
         self._strip = opened is not None and not continued
         """Whether white space is skipped, because the block has no text yet."""
         self._header = ""
-        self._calls = calls
+        self.calls = calls
         self._called = ""
         """The beginning of a call, whose text follows."""
         self._held = ""
@@ -240,7 +240,7 @@ class ReasoningSplitter:
     def _starts(self) -> Mapping[str, tuple[State, Family]]:
         if self._family is None:
             own = self._own
-            if self._calls and own is HARMONY:
+            if self.calls and own is HARMONY:
                 return _FIRST | {"to=": ("header", HARMONY)}
             return _FIRST if own is None else _FIRST | {own.opening: ("reasoning", own)}
         family = self._family
@@ -252,7 +252,7 @@ class ReasoningSplitter:
     def _move(self, state: State) -> None:
         if state == "message":
             thought = any(name in self._header for name in _THOUGHT_CHANNELS)
-            if self._calls and (called := _CALLED.search(self._header)):
+            if self.calls and (called := _CALLED.search(self._header)):
                 self._called, thought = f"{HARMONY_CALL}{called[1]} ", False
             state, self._header = "reasoning" if thought else "answer", ""
         self._state = state

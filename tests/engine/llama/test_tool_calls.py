@@ -16,6 +16,7 @@ from workbench.engine.families import HARMONY
 from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.template import ChatTemplate, GoChatTemplate
 from workbench.engine.text import AnswerText
+from workbench.engine.thoughts import ReasoningSplitter
 
 FOLDER = Path(__file__).parent.parent / "templates"
 PROPERTIES = {
@@ -77,7 +78,7 @@ def test_a_family_shows_its_tools_and_reads_its_own_calls():
     ],
 )  # fmt: skip
 def test_a_call_of_gpt_oss_is_named_by_its_header(written):
-    answer = AnswerText(own=HARMONY, calls=True)
+    answer = AnswerText(splitter=ReasoningSplitter(own=HARMONY, calls=True))
     text = ""
     for part in written.replace("<|", "\0<|").replace("|>", "|>\0").split("\0"):
         piece = answer.push_control(part) if part.startswith("<|") else answer.push(part.encode())
@@ -90,7 +91,7 @@ def test_a_call_of_gpt_oss_is_named_by_its_header(written):
 
 def test_control_tokens_of_calls_are_text_where_there_are_tools():
     for calls in (False, True):
-        answer = AnswerText(calls=calls)
+        answer = AnswerText(splitter=ReasoningSplitter(calls=calls))
         found = answer.push_control("[TOOL_CALLS]").text + answer.push(b"f[ARGS]{}").text
         assert ("[TOOL_CALLS]" in found + answer.flush()[1]) == calls
 

@@ -20,6 +20,7 @@ from workbench.engine.llama.prompt_change import Asked
 from workbench.engine.llama.runtime import Clock, Step, wait_for
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.text import AnswerText
+from workbench.engine.thoughts import ReasoningSplitter
 
 ANSWER_SHARE = 4
 """Where old turns have to be dropped, a quarter of the context is kept free for the answer."""
@@ -93,14 +94,10 @@ class PromptTokens:
     def answer_text(self) -> AnswerText:
         """What converts the tokens of the answer to text."""
         request = self._request
-        return AnswerText(
-            request.sampling.stop,
-            self.opened,
-            self.markup,
-            begun=self.begun,
-            continued=request.continues,
-            calls=bool(request.tools),
+        splitter = ReasoningSplitter(
+            self.opened, self.markup, begun=self.begun, continued=request.continues, calls=bool(request.tools)
         )
+        return AnswerText(request.sampling.stop, splitter)
 
     def _drop_oldest(self, job: Clock, messages: Sequence[Message], room: int) -> Step:
         """Leave out as few of the oldest turns as possible for the rest to fit; all but the last where none fits.

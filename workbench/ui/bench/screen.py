@@ -316,5 +316,4 @@ class BenchScreen(ExperimentScreen):
         self.export("the measurement", EXPORTS, f"bench {record.id}", lambda form: FORMS[form](record))
 
     async def leave(self) -> None:
-        """Stop, and release the memory."""
         await self._runner.leave()

@@ -245,12 +245,6 @@ class DecisionScreen(AnswerScreen):
         self._paint()
         self._look()
 
-    def action_stop(self) -> None:
-        if self.running:
-            super().action_stop()
-        else:
-            self.rows.focus()
-
     def _stop(self) -> None:
         self._measuring.stop()
 
@@ -302,5 +296,4 @@ class DecisionScreen(AnswerScreen):
         self._choose_earlier(title, records, decision_row, then, none)
 
     async def leave(self) -> None:
-        """Stop, and wait until the memory is released."""
         await self._measuring.leave()

@@ -293,7 +293,6 @@ class EvalScreen(ExperimentScreen):
         self.app.push_screen(screen)
 
     async def leave(self) -> None:
-        """Stop, and wait until the memory is released."""
         if self._run is not None and self.running:
             self._run.stop()
             await self._work.ended()

@@ -41,3 +41,10 @@ class AnswerScreen(ExperimentScreen):
         yield Rows("rows")
         yield ResultLines(widget_id="state")
         yield KeyBar()
+
+    def action_stop(self) -> None:
+        """Stop, or go to the rows where nothing runs."""
+        if self.running:
+            super().action_stop()
+        else:
+            self.rows.focus()

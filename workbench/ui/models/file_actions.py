@@ -19,7 +19,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.pulls import FileCheck, PullProgress
-from workbench.core.sharing import Destination, Joining, Removal
+from workbench.core.sharing import Destination, Joining, ModelSharing, Removal
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
@@ -155,9 +155,8 @@ class FileActions:
 
     async def share(self, model: ModelEntry) -> None:
         """Ask from where the model is to be used too, and link it there."""
-        if self.services.sharing is None:
+        if (sharing := await self._sharing()) is None:
             return
-        sharing = await asyncio.to_thread(self.services.sharing)
         destinations = await asyncio.to_thread(sharing.destinations, model)
 
         async def link(chosen: Destination) -> None:
@@ -173,9 +172,8 @@ class FileActions:
 
     async def join(self, model: ModelEntry) -> None:
         """Ask whether the copies of a model may share their space."""
-        if self.services.sharing is None:
+        if (sharing := await self._sharing()) is None:
             return
-        sharing = await asyncio.to_thread(self.services.sharing)
         joining = await asyncio.to_thread(sharing.copies, model)
         if not joining.paths:
             self.say(" ".join([*joining.lines, f"{model.label} has no copies that could be joined."]))
@@ -192,9 +190,8 @@ class FileActions:
 
     async def delete(self, model: ModelEntry) -> None:
         """Ask whether a model may be deleted, and say who else loses it."""
-        if self.services.sharing is None:
+        if (sharing := await self._sharing()) is None:
             return
-        sharing = await asyncio.to_thread(self.services.sharing)
         removal = await asyncio.to_thread(sharing.removal, model)
         if not removal.paths:
             self._show(f"{model.label} is not deleted from here", removal.lines)
@@ -207,6 +204,10 @@ class FileActions:
 
         lines = [*removal.paths, "", f"{fmt.size(removal.freed_bytes)} come free.", *removal.lines]
         self._ask(f"Delete {model.label}?", lines, "deletes", partial(remove, removal))
+
+    async def _sharing(self) -> ModelSharing | None:
+        """The service, which is made the first time; None where there is none."""
+        return None if self.services.sharing is None else await asyncio.to_thread(self.services.sharing)
 
     async def _search(self) -> None:
         await search_again(self.host.app, self.services.catalog)

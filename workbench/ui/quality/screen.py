@@ -259,6 +259,5 @@ class QualityScreen(ExperimentScreen):
         self.export("the measurement", EXPORTS, f"quality {records[0].id}", lambda form: FORMS[form](records))
 
     async def leave(self) -> None:
-        """Stop, and wait until the memory is released."""
         self._stop()
         await self._work.ended()

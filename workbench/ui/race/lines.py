@@ -21,16 +21,11 @@ from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.kit.table import Column, Table
 from workbench.ui.kit.text import cut, cut_line, short_label, styled, wrap
 
-MARKS = {
-    "waiting": ("○", "waits"),
-    "loading": ("◌", "loads"),
-    "ready": ("○", "ready"),
-    "writing": ("●", "writes"),
-    "done": ("✓", "done"),
-    "stopped": ("■", "stopped"),
-    "failed": ("✗", "failed"),
-}
-"""The sign and the word of each state of a lane; colour never carries meaning alone."""
+STATES = {
+    "waiting": "○ waits", "loading": "◌ loads", "ready": "○ ready", "writing": "● writes", "done": "✓ done",
+    "stopped": "■ stopped", "failed": "✗ failed",
+}  # fmt: skip
+"""Each state of a lane with its sign; colour never carries meaning alone."""
 GREEDY = ("greedy: always the most likely token", "sampled: with the settings of the chat, and one seed for all")
 SOLO = ("side by side", "one after the other")
 EXPORTS = {
@@ -55,8 +50,7 @@ def head_lines(lane: Lane, width: int, reference: Lane | None) -> list[Content]:
     """The head of a lane: name and state, model facts, and figures."""
     is_reference = lane is reference
     model = lane.model
-    sign, word = MARKS[lane.state] if lane.running or lane.state != "waiting" else ("○", "idle")
-    state = f" {sign} {word}"
+    state = " " + (STATES[lane.state] if lane.running or lane.state != "waiting" else "○ idle")
     style = {"failed": "lane--bad", "stopped": "lane--warn", "done": "lane--good"}.get(lane.state, "lane--dim")
     room = max(8, width - len(state) - (3 if is_reference else 1))
     name = short_label(model, room) if model else cut(lane.label, room)

@@ -333,5 +333,4 @@ class RaceScreen(ExperimentScreen):
             self.post_message(self.Continue(column.lane, list(self._race.questions)))
 
     async def leave(self) -> None:
-        """Stop everything, and release the memory."""
         await self._race.close()

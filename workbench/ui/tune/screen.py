@@ -303,17 +303,10 @@ class TuneScreen(AnswerScreen):
 
         self.export("the result", EXPORTS, f"tune {job.record.model}", text)
 
-    def action_stop(self) -> None:
-        if self.running:
-            super().action_stop()
-        else:
-            self.rows.focus()
-
     def _stop(self) -> None:
         if self._job is not None:
             self._job.stop()
 
     async def leave(self) -> None:
-        """Stop, and wait until the memory is released."""
         self._stop()
         await self._work.ended()
