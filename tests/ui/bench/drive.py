@@ -9,7 +9,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from tests.lab.bench.fake_bencher import MACHINE, model_of
-from tests.ui.drive import app_on, press_keys, settle
+from tests.ui.drive import press_keys, started
 from tests.ui.fakes import FakeClock
 from workbench.core.bench import BenchCase, BenchResult, BenchSettings, BenchTest, RunTime, Sample
 from workbench.engine.scripted import ScriptedHost, ScriptedModel
@@ -55,7 +55,6 @@ def put(app: WorkbenchApp, name: str, text: str) -> None:
 
 
 async def go(pilot: Pilot[None]) -> None:
-    await settle(pilot)
     await press_keys(pilot, "f5")
 
 
@@ -67,11 +66,10 @@ async def bench_on(
     *,
     size: tuple[int, int] = (120, 36),
     enter: Callable[[Pilot[None]], Awaitable[None]] = go,
-    **services: object,
+    **services: Any,
 ) -> AsyncIterator[tuple[WorkbenchApp, Pilot[None]]]:
     """The program with the bench on the screen."""
-    app = app_on(host, clock, model, **services)
-    async with app.run_test(size=size) as pilot:
+    async with started(host, clock, model, size=size, **services) as (app, pilot):
         await enter(pilot)
         yield app, pilot
 

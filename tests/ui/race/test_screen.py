@@ -16,7 +16,7 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.ui.drive import app_on, press_keys, settle, started, turns, until
+from tests.ui.drive import press_keys, settle, started, turns, until
 from tests.ui.fakes import FakeAdviser, FakeClock, FakeDocuments, FakeFiles, FakeRaces, FakeStore
 from workbench.core.errors import CancelledError, ModelLoadError, TargetError
 from workbench.core.models import MemoryUse, ModelEntry
@@ -93,12 +93,10 @@ async def race_on(
     *,
     size: tuple[int, int] = (120, 36),
     question: str = "why",
-    **services: object,
+    **services: Any,
 ) -> AsyncIterator[tuple[WorkbenchApp, Pilot[None]]]:
     """The program with a race on the screen, whose first question is answered."""
-    app = app_on(host, clock, model, **services)
-    async with app.run_test(size=size) as pilot:
-        await settle(pilot)
+    async with started(host, clock, model, size=size, **services) as (app, pilot):
         await press_keys(pilot, "f3")
         if question:
             await ask(pilot, question)
