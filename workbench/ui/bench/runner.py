@@ -76,6 +76,4 @@ class BenchRunner:
 
     async def leave(self) -> None:
         """Stop, and wait until the memory is released."""
-        if self.job is not None and self.job.running:
-            self.job.stop()
-            await self._work.ended()
+        await self._work.end(self.job)

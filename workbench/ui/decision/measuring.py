@@ -79,5 +79,4 @@ class Measuring:
 
     async def leave(self) -> None:
         """Stop, and wait until the memory is released."""
-        self.stop()
-        await self._work.ended()
+        await self._work.end(self._measurement)

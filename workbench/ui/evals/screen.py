@@ -293,9 +293,7 @@ class EvalScreen(ExperimentScreen):
         self.app.push_screen(screen)
 
     async def leave(self) -> None:
-        if self._run is not None and self.running:
-            self._run.stop()
-            await self._work.ended()
+        await self._work.end(self._run)
         if self._blind is not None and self._blind.is_running:
             await self._blind.leave()
 

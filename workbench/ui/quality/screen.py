@@ -259,5 +259,4 @@ class QualityScreen(ExperimentScreen):
         self.export("the measurement", EXPORTS, f"quality {records[0].id}", lambda form: FORMS[form](records))
 
     async def leave(self) -> None:
-        self._stop()
-        await self._work.ended()
+        await self._work.end(self._series)

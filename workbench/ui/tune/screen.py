@@ -308,5 +308,4 @@ class TuneScreen(AnswerScreen):
             self._job.stop()
 
     async def leave(self) -> None:
-        self._stop()
-        await self._work.ended()
+        await self._work.end(self._job)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Protocol
 
 from textual.dom import DOMNode
 from textual.worker import Worker, WorkerFailed, WorkerState
@@ -18,6 +19,13 @@ def report_worker_error(event: Worker.StateChanged, show: Callable[[str], object
         _log.error("%s failed", event.worker.description, exc_info=error)
         what = f"{event.worker.description} failed: {type(error).__name__}"
         show(f"Unexpected error: {what}. The log has the details.")
+
+
+class Stops(Protocol):
+    """What can be stopped."""
+
+    def stop(self) -> None:
+        """End it soon."""
 
 
 class WorkerHandle:
@@ -36,8 +44,10 @@ class WorkerHandle:
         what = self._description
         self._worker = self._host.run_worker(work, group=what, exit_on_error=False, description=what)
 
-    async def ended(self) -> None:
-        """Wait until it has ended, however that is."""
+    async def end(self, job: Stops | None) -> None:
+        """Stop the job that it runs, and wait until it has ended, however that is."""
         if self._worker is not None and self.running:
+            if job is not None:
+                job.stop()
             with suppress(WorkerFailed):
                 await self._worker.wait()
