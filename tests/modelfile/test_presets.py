@@ -54,7 +54,9 @@ def test_what_is_written_is_read_back(values) -> None:
 
 
 def test_lists_that_a_section_can_hold() -> None:
-    load = LoadSettings(tensor_split=("3", "1"), devices=("CUDA0", "CUDA1"), override_tensor=("blk=CPU",))
+    load = LoadSettings(
+        speculation="/models/d.gguf", tensor_split=("3", "1"), devices=("CUDA0", "CUDA1"), override_tensor=("blk=CPU",)
+    )
     sampling = Sampling(samplers=("min_p", "temperature"), logit_bias=("7=-5",))
     assert back(sampling, load) == (sampling, load)
 

@@ -15,6 +15,7 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling
 from workbench.core.session import Session
+from workbench.core.speculation import SpeculationFigures
 from workbench.core.telemetry import HostSample
 from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import ScriptedHost
@@ -70,6 +71,16 @@ INFO = EngineInfo(
 )
 HOST = HostSample(1, 100, 1000, 0.0)
 FULL = StatsReadings(info=INFO, machine=MachineView(HOST), context_used=970, history=(1.0, 2.0, 0.0))
+
+
+def test_drafts_are_shown_by_place() -> None:
+    found = SpeculationFigures().with_step(8, 8).with_step(8, 1).with_step(3, 3).with_step(6, 0)
+    text = "\n".join(
+        line.plain for line in panel_lines(StatsReadings(metrics=AnswerMetrics(speculation=found)), 31, 60)
+    )
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert {"Drafts right 48% of 25", "a step 4.0 tokens", "up to 1 2 4 8 75 50 25 25 %"} <= set(lines)
+    assert max(map(len, text.splitlines())) == 31
 
 
 def test_fewer_threads_on_a_busy_machine_are_said() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value, parse_value
+from workbench.core.speculation import NGRAM, draft_model
 
 SAMPLING_OPTIONS: Mapping[str, str] = {
     "temperature": "--temp",
@@ -129,6 +130,10 @@ def _placement(load: LoadSettings) -> Iterator[ServerOption]:
         yield ServerOption("--no-kv-offload")
     if load.swa_full:
         yield ServerOption("--swa-full")
+    if load.speculation == NGRAM:
+        yield ServerOption("--spec-type", "ngram-simple")
+    elif named := draft_model(load.speculation):
+        yield ServerOption("--spec-draft-model", named)
     for name, option in LOAD_LISTS.items():
         if texts := getattr(load, name):
             yield ServerOption(option, ",".join(texts))
@@ -187,6 +192,8 @@ def _read(name: str, text: str) -> dict[str, Value] | None:
     if (flag := _FLAGS.get(name)) is not None:
         parameter, on, off = flag
         return {parameter: on if text.casefold() in _TRUE else off}
+    if name == "spec-draft-model":
+        return {"speculation": text}
     if name == "sampler-seq":
         names = {letter: sampler for sampler, letter in SAMPLER_LETTERS.items()}
         return {"samplers": tuple(names[each] for each in text if each in names and each != "a")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -22,6 +22,7 @@ from workbench.core.speculation import SpeculationFigures
 from workbench.engine.llama.host import LlamaHost
 from workbench.engine.llama.ngram import NgramDrafter
 from workbench.engine.llama.runtime import shared_runtime
+from workbench.engine.llama.speculation import Speculation
 from workbench.gguf.draft import vocabulary_problem
 from workbench.gguf.reader import read_header
 
@@ -61,6 +62,69 @@ def test_figures_are_those_of_llama_cpp() -> None:
     assert found.mean_length == pytest.approx(1 + 4 / 3)
     assert found.by_position == pytest.approx((2 / 3, 1 / 3, 1 / 3, 0))
     assert (SpeculationFigures().acceptance, SpeculationFigures().mean_length) == (None, None)
+
+
+@dataclass
+class GuessedSlot:
+    """A slot, its memory, its model and its drafter, in which the next token is a function of those before."""
+
+    guesses: list[list[int]]
+    tokens: list[int] = field(default_factory=lambda: [1, 2])
+    output: int = -1
+    n_ctx: int = 40
+
+    def __post_init__(self) -> None:
+        self.memory = self
+
+    def sampled(self, place: int) -> int:
+        """The token after the one at `place` of the sequence."""
+        return hash(tuple(self.tokens[: place + 1])) % 3
+
+    def cut(self, length: int) -> bool:
+        del self.tokens[length:]
+        return True
+
+    def verify(self, slot, tokens) -> None:
+        self.base = len(self.tokens)
+        self.tokens += tokens
+
+    def draft(self, job, tokens, most, cancel):
+        yield
+        # What is right for as long as the guess is 0, and wrong from there on.
+        found, guess = list(tokens), self.guesses.pop(0) if self.guesses else []
+        for wrong in guess[:most]:
+            found.append((hash(tuple(found)) + wrong) % 3)
+        return found[len(tokens) :]
+
+
+def written(slot: GuessedSlot, speculation: Speculation, count: int) -> list[int]:
+    """The loop of an answer of `count` tokens."""
+    found: list[int] = []
+    while len(found) < count:
+        place = len(slot.tokens) - 1 if slot.output < 0 else slot.base + slot.output
+        found.append(slot.sampled(place))
+        if len(found) == count or speculation.follows(found[-1]):
+            continue
+        steps = speculation.verify(None, found[-1], count - len(found))
+        try:
+            while True:
+                next(steps)
+        except StopIteration as end:
+            if not end.value:
+                slot.tokens.append(found[-1])
+    speculation.drop()
+    return found
+
+
+@given(st.lists(st.lists(st.integers(0, 2), max_size=9), max_size=20), st.integers(1, 8), st.integers(1, 30))
+def test_any_drafts_give_what_no_drafts_give(guesses, most, count) -> None:
+    slot, plain = GuessedSlot(guesses), GuessedSlot([])
+    speculation = Speculation(slot, slot, slot, most, CancelToken())
+    expected = written(plain, Speculation(plain, plain, plain, most, CancelToken()), count)
+    assert written(slot, speculation, count) == expected
+    assert slot.tokens == [1, 2, *expected][: len(slot.tokens)]
+    assert len(slot.tokens) in (count + 1, count + 2)
+    assert speculation.figures.draft_n_accepted <= speculation.figures.draft_n
 
 
 @pytest.fixture(scope="module")

@@ -169,10 +169,8 @@ class JudgementJob:
                 taken[drafts] = outcome, Sample(RunTime(0, taken_ns, taken_ns), number, conditions)
             if len(taken) == 2:
                 self._add(case, *taken[False], *taken[True])
-        differ = sum(not each.same_text for each in self.record.pairs)
-        notes = [f"Too short an answer to be timed: {text}." for text in short]
-        notes += [f"{differ} answers with drafts have another text: sums are rounded differently."] * bool(differ)
-        self.record = replace(self.record, notes=tuple(notes))
+            notes = [f"Too short an answer to be timed: {text}." for text in short]
+            self.record = replace(self.record, notes=tuple(notes))
 
     def _add(self, case: EvalCase, off: Outcome, off_sample: Sample, on: Outcome, on_sample: Sample) -> None:
         assert off.metrics.decode_tps
@@ -207,6 +205,6 @@ class JudgementJob:
     def _show(self, phase: Literal["warming up", "measuring"], label: str, number: int) -> None:
         fraction = number / self.plan.pairs
         left = time_left(fraction, self._clock() - self._began)
-        label = f"pair {number + 1} of {self.plan.pairs}: {label}" if label else "warming up"
+        label = f"pair {number + 1} of {self.plan.pairs}: {label}" if label else "the first answers"
         self.progress = BenchProgress(phase, label, number + 1, self.plan.pairs, fraction, left)
         self._on_change()

@@ -97,10 +97,12 @@ class JudgementRecord:
         if found.acceptance is None or found.mean_length is None:
             return "Nothing was drafted."
         places = ", ".join(f"{share:.0%}" for share in found.by_position)
-        return (
+        text = (
             f"{found.acceptance:.0%} of {found.draft_n:,} drafted tokens were right; a step with a draft wrote "
             f"{found.mean_length:.1f} tokens; right up to each place: {places}."
         )
+        differ = sum(not each.same_text for each in self.pairs)
+        return f"{text} {differ} answers have another text: sums are rounded differently." if differ else text
 
     @property
     def state(self) -> str:

@@ -116,11 +116,13 @@ def _draft_lines(metrics: AnswerMetrics, width: int) -> list[Ranked]:
     found = metrics.speculation
     if found is None or found.acceptance is None or found.mean_length is None:
         return []
-    places = " ".join(f"{share:.0%}" for share in found.by_position)
+    last = len(found.by_position)
+    places = [place for place in sorted({1, 2, 4, last}) if place <= last]
+    shares = " ".join(f"{100 * found.by_position[place - 1]:.0f}" for place in places)
     return [
         Ranked(2, figure_row("Drafts right", f"{found.acceptance:.0%}", width, f" of {found.draft_n:,}")),
         Ranked(6, figure_row("  a step", f"{found.mean_length:.1f}", width, " tokens")),
-        Ranked(7, styled((cut(f"  by place {places}", width), "gauge--label"))),
+        Ranked(7, figure_row(f"  up to {' '.join(map(str, places))}", shares, width, " %")),
     ]
 
 
