@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -19,10 +20,12 @@ from workbench.core.models import ModelEntry
 from workbench.core.parameters import Sampling
 from workbench.core.recipe import Recipe
 from workbench.core.speculation import SpeculationFigures
+from workbench.engine.llama.engine import LlamaEngine
 from workbench.engine.llama.host import LlamaHost
 from workbench.engine.llama.ngram import NgramDrafter
 from workbench.engine.llama.runtime import shared_runtime
 from workbench.engine.llama.speculation import Speculation
+from workbench.engine.llama.states import StateCache
 from workbench.gguf.draft import vocabulary_problem
 from workbench.gguf.reader import read_header
 
@@ -139,11 +142,21 @@ def host(toys, short_demo):
     return LlamaHost(lambda ref: ModelEntry(ref, ref, path=paths[ref]), state_budget_bytes=0)
 
 
+@pytest.fixture(scope="module")
+def loaded_drafting(short_demo):
+    """The demo model that drafts, loaded once."""
+    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(short_demo)))
+    yield asyncio.run(load(host, speculation="ngram", draft_tokens=8))
+    asyncio.run(host.shutdown())
+
+
 @pytest.fixture
-async def pair(host, engine):
-    """The demo model without drafts and with them."""
-    yield engine, await load(host, speculation="ngram", draft_tokens=8)
-    await host.shutdown()
+async def pair(loaded_drafting, engine):
+    """The demo model without drafts and with them, as after a load."""
+    it = loaded_drafting
+    drafting = LlamaEngine(it._model, it.info, it._template, it._controls, StateCache(0), "demo", lambda _: None)
+    await shared_runtime.do(it._model.slots[0].forget)
+    return engine, drafting
 
 
 async def both(pair, request: Request, **more) -> tuple[Answer, Answer]:
@@ -162,45 +175,47 @@ async def holds_what_was_written(engine) -> None:
 
 
 async def test_greedy_text_is_the_same_and_takes_fewer_steps(pair) -> None:
-    request = Request(prompt=REPEATED, sampling=Sampling(temperature=0.0, num_predict=60))
+    request = Request(prompt=REPEATED, sampling=Sampling(temperature=0.0, num_predict=32))
     off, on = await both(pair, request)
     assert on.ids == off.ids
     assert off.metrics.speculation is None
     found = figures(on)
-    assert found.draft_n >= found.draft_n_accepted > 20
-    assert found.steps + found.draft_n_accepted <= 60
+    assert found.draft_n >= found.draft_n_accepted > 10
+    assert found.steps + found.draft_n_accepted <= 32
     assert len(found.by_position) <= 8
     await holds_what_was_written(pair[1])
 
 
-@pytest.mark.parametrize(
-    "sampling",
-    [
-        Sampling(temperature=0.0, repeat_penalty=1.3, num_predict=40),
-        Sampling(temperature=0.0, num_predict=40, stop=("sea, the",)),
+async def test_samplers_and_ends_see_only_what_is_written(host) -> None:
+    settings = {"num_ctx": 512, "num_thread": 1, "type_k": "f32", "type_v": "f32"}
+    pair = [await load(host, "llama", speculation=speculation, **settings) for speculation in ("off", "ngram")]
+    plain = (await answer(pair[0], Request(prompt=REPEATED, sampling=Sampling(temperature=0.0, num_predict=60)))).text
+    for sampling in (
+        Sampling(temperature=1.1, seed=7, top_k=4, num_predict=60),
+        Sampling(temperature=0.0, repeat_penalty=1.3, num_predict=60),
+        Sampling(temperature=0.0, num_predict=60, stop=(plain[30:34],)),
         Sampling(temperature=0.0, num_predict=3),
-        Sampling(temperature=0.0, num_predict=40, format="json"),
-    ],
-    ids=["penalties", "stop", "short", "format"],
-)
-async def test_samplers_and_ends_see_only_what_is_written(pair, sampling: Sampling) -> None:
-    off, on = await both(pair, Request(prompt=REPEATED, sampling=sampling))
-    assert (on.ids, on.text, on.end.reason) == (off.ids, off.text, off.end.reason)
-    await holds_what_was_written(pair[1])
+        Sampling(temperature=0.0, num_predict=60, format="json"),
+    ):
+        off, on = await both(pair, Request(prompt=REPEATED, sampling=sampling))
+        assert (on.ids, on.text, on.end.reason) == (off.ids, off.text, off.end.reason)
+        await holds_what_was_written(pair[1])
+    await host.shutdown()
 
 
 async def test_an_answer_ends_where_the_context_is_full(host) -> None:
     found = []
     for speculation in ("off", "ngram"):
-        engine = await load(host, num_ctx=256, speculation=speculation)
-        found.append(await answer(engine, Request(prompt=REPEATED * 8, sampling=Sampling(temperature=0.0))))
+        engine = await load(host, "llama", num_ctx=256, speculation=speculation)
+        found.append(await answer(engine, Request(prompt=REPEATED * 2, sampling=Sampling(temperature=0.0))))
     off, on = found
+    assert figures(on).steps > 0
     assert (on.ids, on.end.reason, off.end.reason) == (off.ids, "context", "context")
     await host.shutdown()
 
 
 async def test_a_cancelled_answer_goes_on_as_any_other(pair) -> None:
-    request = Request(prompt=REPEATED, sampling=Sampling(temperature=0.0, num_predict=60))
+    request = Request(prompt=REPEATED, sampling=Sampling(temperature=0.0, num_predict=20))
     whole = await answer(pair[0], request)
     cancel, seen = CancelToken(), []
 
@@ -220,7 +235,7 @@ async def test_a_cancelled_answer_goes_on_as_any_other(pair) -> None:
 async def test_a_conversation_and_its_alternatives_are_the_same(pair) -> None:
     messages = (Message("user", REPEATED),)
     for text in ("Again.", "And again."):
-        request = replace(chat("", limit=30), messages=messages, alternatives=3)
+        request = replace(chat("", limit=12), messages=messages, alternatives=3)
         off, on = await both(pair, request)
         assert on.text == off.text
         assert on.cached == off.cached
@@ -259,16 +274,20 @@ async def test_where_drafts_cannot_be_verified_the_load_says_why(host, kind: str
 # Draft models
 
 
-async def test_a_draft_model_changes_no_text_and_saves_steps(host, engine, short_demo) -> None:
-    drafting = await load(host, speculation=str(short_demo), draft_tokens=4)
+async def test_a_draft_model_changes_no_text_and_saves_steps(host, toys, monkeypatch) -> None:
+    monkeypatch.setattr("workbench.engine.llama.draft_model.P_MIN", 0.0)
+    settings = {"num_ctx": 512, "num_thread": 1, "draft_tokens": 4}
+    pair = [await load(host, "llama", speculation=each, **settings) for each in ("off", toys["llama"])]
+    engine, drafting = pair
     assert drafting.info.memory.total_bytes > 1.5 * engine.info.memory.total_bytes
     assert drafting.info.estimate.kv_bytes == drafting.info.memory.kv_bytes == 2 * engine.info.memory.kv_bytes
-    for request in (chat("Why is the sky blue?", limit=40), chat("Why is the sea blue?", limit=9)):
-        off, on = await both((engine, drafting), request)
+    for prompt, limit in ((REPEATED, 40), (REPEATED[:30] + "a word", 9)):
+        off, on = await both(pair, Request(prompt=prompt, sampling=Sampling(temperature=0.0, num_predict=limit)))
         assert on.ids == off.ids
-    assert figures(on).acceptance == 1
-    assert 1 < figures(on).mean_length <= 5
-    await holds_what_was_written(drafting)
+        # What a row of a larger batch rounds differently may change a token of a model without a favourite.
+        assert figures(on).acceptance > 0.9
+        assert 1 < figures(on).mean_length <= 5
+        await holds_what_was_written(drafting)
     await host.shutdown()
 
 
