@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import INTERRUPTED
@@ -151,6 +152,9 @@ def _judgement(
     options: argparse.Namespace, model: ModelEntry, sampling: Sampling, today: LoadSettings, pairs: int
 ) -> JudgementPlan:
     named = options.speculation or (NGRAM if today.speculation == OFF else today.speculation)
+    if Path(named).is_file():
+        # What is kept holds in any folder.
+        named = str(Path(named).absolute())
     return JudgementPlan(
         model,
         today,
