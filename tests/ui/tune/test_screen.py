@@ -85,7 +85,7 @@ async def test_speculation_is_judged_and_kept(make_host, clock):
         await press_keys(pilot, "f5")
         await press_keys(pilot, "ctrl+l")
         screen = app.screen
-        await pilot.press("ctrl+s")
+        await pilot.press("ctrl+g")
         await until(pilot, lambda: isinstance(app.screen, ChooseDialog))
         await pilot.press("enter")
         await until(pilot, lambda: not screen.running and screen._job is not None)

@@ -70,7 +70,7 @@ class TuneScreen(AnswerScreen):
         shared_key("tune.stop", "Stop, and keep what is known; else go to the table."),
         key("tune.depth", "ctrl+b", "Depth",
             "Measure decode, prefill and memory by context depth, up to the longest that fits."),
-        key("tune.speculation", "ctrl+s", "Speculation",
+        key("tune.speculation", "ctrl+g", "Speculation",
             "Judge by your own prompts, in pairs, whether speculation is faster here."),
         key("tune.keep", "ctrl+t", "Keep", "Keep the best settings for this model, whenever it is loaded."),
         shared_key("tune.settings", "Choose what has to be fast, and what happens beside other programs."),
