@@ -71,10 +71,10 @@ def vocabulary_problem(target: Header, draft: Header) -> str:
             return f"one of the two adds the token {role.upper()}, the other does not"
         if added[0] and (one and one.id) != (other and other.id):
             return f"its {role.upper()} is another token"
-    texts: list[Sequence[object]] = [read_array(Path(each.path), _TOKENS).values or () for each in (target, draft)]
-    sizes = [len(each) for each in texts]
+    sizes = [each.vocab_size or 0 for each in (a, b)]
     if abs(sizes[0] - sizes[1]) > MOST_EXTRA:
         return f"its vocabulary has {sizes[1]:,} tokens, that of the model {sizes[0]:,}"
+    texts: list[Sequence[object]] = [read_array(Path(each.path), _TOKENS).values or () for each in (target, draft)]
     first, second = (each[FIRST_COMPARED : min(sizes)] for each in texts)
     if first == second:
         return ""

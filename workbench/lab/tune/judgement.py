@@ -132,7 +132,8 @@ class JudgementJob:
             engine = await self._tools.engines.open(plan.model.ref, load, self._loading, self._cancel)
             try:
                 if engine.info.settings.speculation == OFF:
-                    raise TuneError(*(each for each in engine.info.warnings if each.startswith("Speculation is off")))
+                    said = [each for each in engine.info.warnings if each.startswith("Speculation is off")]
+                    raise TuneError(" ".join(said) or "Speculation is off with these settings.")
                 with self._tools.watching(machine) as watch:
                     await self._measure(engine, prompts, watch)
             finally:
