@@ -29,7 +29,7 @@ def _adjusted(strip: Strip, cell_length: int, style: Style | None = None) -> Str
     return strip if cell_length == strip.cell_length else _adjust_cell_length(strip, cell_length, style)
 
 
-Strip.divide = _divided  # type: ignore[method-assign]
-Strip.adjust_cell_length = _adjusted  # type: ignore[method-assign]
+Strip.divide = _divided  # type: ignore[method-assign, assignment]
+Strip.adjust_cell_length = _adjusted  # type: ignore[method-assign, assignment]
 _render_ansi = vars(Strip)["render_ansi"].__func__.__wrapped__
-Strip.render_ansi = classmethod(lru_cache(STYLES_KEPT)(_render_ansi))  # type: ignore[assignment]
+Strip.render_ansi = classmethod(lru_cache(STYLES_KEPT)(_render_ansi))  # type: ignore[assignment, arg-type]
