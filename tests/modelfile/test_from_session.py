@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +108,16 @@ def test_what_the_modelfile_of_the_model_said_comes_along(tmp_path):
     assert read(made.text()) == made
     origin.unlink()
     assert any("can no longer be read" in comment for comment in from_session(before).comments)
+
+
+def test_a_draft_model_is_written_where_its_file_is_named():
+    before = session(model="demo", model_path="/m/x.gguf", load=LoadSettings(speculation="/m/small.gguf"))
+    made = from_session(before)
+    assert made.drafts == ("/m/small.gguf",)
+    assert not any("speculation" in comment for comment in made.comments)
+    named = from_session(replace(before, load=LoadSettings(speculation="small")))
+    assert named.drafts == ()
+    assert "A Modelfile cannot hold speculation small, which the session used." in named.comments
 
 
 def test_a_blob_of_ollama_is_named_as_its_modelfile_named_it(tmp_path):

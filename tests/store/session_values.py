@@ -8,10 +8,13 @@ from workbench.core.chat import Message
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Session
+from workbench.core.speculation import SpeculationFigures
 from workbench.core.trace import Trace
 from workbench.core.tree import INTERRUPTED, Making, Node, Tree, Turn
 
-FIGURES = AnswerMetrics(decode_tps=50.5, completion_tokens=3, cached_tokens=0)
+FIGURES = AnswerMetrics(
+    decode_tps=50.5, completion_tokens=3, cached_tokens=0, speculation=SpeculationFigures().with_step(3, 2)
+)
 MADE = Making("/m.gguf", "sha256:ab", "Be brief.", Sampling(seed=7), LoadSettings(num_ctx=512), 7)
 
 
