@@ -14,12 +14,12 @@ from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from workbench.core.prompt_text import PromptText
-from workbench.ui._compat import bindings_of
 from workbench.ui.keys import key
 from workbench.ui.prompt.chips import ChipArea
 from workbench.ui.prompt.completion import Candidate, common_start
 from workbench.ui.prompt.pastes import Pastes
 from workbench.ui.widgets.rows import without_keys
+from workbench.ui.widgets.typed_ahead import run_own_binding
 
 PUT_LIMIT = 4_000
 """Characters from which a recalled text is folded as a whole: the text area lays out all of its text with every key."""
@@ -133,11 +133,6 @@ class Prompt(ChipArea, inherit_bindings=False):
         return self.pastes.expand(shown)
 
     async def on_key(self, event: Key) -> None:
-        """Run the prompt's own bindings at once.
-
-        Textual looks for bindings only after a key has bubbled from the widget up to the app. By then, letters that
-        were typed after it are in the text, and a backspace would delete one of those.
-        """
         focused = self.screen.focused
         if focused is not None and focused is not self:
             # A key before it, which waited here too, has moved the focus.
@@ -145,12 +140,7 @@ class Prompt(ChipArea, inherit_bindings=False):
             event.prevent_default()
             focused.post_message(Key(event.key, event.character))
             return
-        for binding in bindings_of(self, event.key):
-            if not binding.priority:
-                event.stop()
-                event.prevent_default()
-                await self.app.run_action(binding.action, self)
-                return
+        await run_own_binding(self, event)
 
     def take_key(self, event: Key) -> None:
         """Type a printable key that reached the screen and is no binding there, unless another text has the focus.

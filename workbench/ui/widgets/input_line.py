@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.binding import BindingType
+from textual.events import Key
 from textual.geometry import Size
 from textual.reactive import Reactive
 from textual.suggester import Suggester
 from textual.widgets import Input
+
+from workbench.ui.widgets.typed_ahead import run_own_binding
 
 
 class InputLine(Input, inherit_bindings=False):
@@ -35,6 +38,9 @@ class InputLine(Input, inherit_bindings=False):
             value, placeholder, suggester=suggester, validate_on=(), id=widget_id, classes=classes, compact=True
         )
         self.cursor_blink = False
+
+    async def on_key(self, event: Key) -> None:
+        await run_own_binding(self, event)
 
 
 class HiddenLine(InputLine):
