@@ -88,6 +88,13 @@ def watching(note: Callable[[Event], object]) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Long answers take seconds: a toy writes a thousand tokens before a busy machine runs the event loop again."""
+    with watching(lambda _: time.sleep(0.005)):
+        yield
+
+
 def chat(*texts: str, limit: int = 24, **sampling) -> Request:
     """A request for the next answer; the texts are the user's and the assistant's in turn."""
     roles = ["user", "assistant"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.llama.conftest import answer, chat, load
+from tests.engine.llama.conftest import answer, chat, held_back, load
 from tests.engine.llama.toys import write_toy
 from workbench.core.bench import BenchCase, BenchSettings, BenchTest
 from workbench.core.cancel import CancelToken
@@ -212,14 +212,15 @@ async def test_a_benchmark_whose_caller_goes_away_leaves_no_context(toy, living)
 async def test_a_waiting_answer_that_is_cancelled_ends_before_the_one_that_runs(host, toy):
     engine = await load(host, "toy")
     cancel, stop = CancelToken(), CancelToken()
-    running = asyncio.create_task(answer(engine, chat("Hello", limit=1500), stop))
-    waiting = asyncio.create_task(answer(engine, chat("Hello", limit=1500), cancel))
-    await asyncio.sleep(0)
-    cancel.set()
-    assert (await waiting).end.reason == "cancelled"
-    assert not running.done()
-    stop.set()
-    assert (await running).end.reason == "cancelled"
+    with held_back():
+        running = asyncio.create_task(answer(engine, chat("Hello", limit=1500), stop))
+        waiting = asyncio.create_task(answer(engine, chat("Hello", limit=1500), cancel))
+        await asyncio.sleep(0)
+        cancel.set()
+        assert (await waiting).end.reason == "cancelled"
+        assert not running.done()
+        stop.set()
+        assert (await running).end.reason == "cancelled"
     await host.shutdown()
     (batch,) = [batch async for batch in engine.generate(chat("Hello"), CancelToken())]
     assert isinstance(batch[-1], Failed)

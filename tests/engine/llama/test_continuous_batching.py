@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from tests.engine.llama.conftest import answer, load
+from tests.engine.llama.conftest import answer, held_back, load
 from tests.engine.llama.toys import ARCHITECTURES, write_toy
 from tests.lab.evals.fake_tools import FakeEvalTools
 from tests.lab.evals.test_run import Adviser
@@ -110,12 +110,13 @@ def test_the_person_at_the_screen_goes_before_those_who_wait():
 
 async def test_tokens_are_counted_while_an_answer_is_written(host):
     engine, began, cancel = await open_toy(host, 2), asyncio.Event(), CancelToken()
-    running = asyncio.create_task(answer(engine, raw(TEXTS[0], limit=800), cancel, on_event=lambda _: began.set()))
-    await began.wait()
-    assert len(await engine.tokens(raw("Hello"))) > 0
-    assert not running.done()
-    cancel.set()
-    await running
+    with held_back():
+        running = asyncio.create_task(answer(engine, raw(TEXTS[0], limit=800), cancel, on_event=lambda _: began.set()))
+        await began.wait()
+        assert len(await engine.tokens(raw("Hello"))) > 0
+        assert not running.done()
+        cancel.set()
+        await running
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -161,17 +162,18 @@ async def test_the_cancelled_one_leaves_and_the_others_go_on(host):
 
 async def test_a_waiting_answer_that_is_cancelled_ends_at_once(host):
     engine, cancels = await open_toy(host, 2), [CancelToken() for _ in range(3)]
-    tasks = [
-        asyncio.create_task(answer(engine, raw(text, limit=900), each))
-        for text, each in zip(TEXTS, cancels, strict=False)
-    ]
-    await asyncio.sleep(0)
-    cancels[2].set()
-    assert (await tasks[2]).end.reason == "cancelled"
-    assert not tasks[0].done()
-    for each in cancels:
-        each.set()
-    await asyncio.gather(*tasks)
+    with held_back():
+        tasks = [
+            asyncio.create_task(answer(engine, raw(text, limit=900), each))
+            for text, each in zip(TEXTS, cancels, strict=False)
+        ]
+        await asyncio.sleep(0)
+        cancels[2].set()
+        assert (await tasks[2]).end.reason == "cancelled"
+        assert not tasks[0].done()
+        for each in cancels:
+            each.set()
+        await asyncio.gather(*tasks)
 
 
 async def test_each_conversation_finds_its_own_prefix_again(host):
@@ -222,9 +224,10 @@ async def test_other_work_waits_for_the_answers_and_new_answers_wait_for_it(host
 
 async def test_closing_ends_all_of_them(host):
     engine = await open_toy(host, 2)
-    tasks = [asyncio.create_task(answer(engine, raw(text, limit=900))) for text in TEXTS]
-    await asyncio.sleep(0)
-    await engine.close()
+    with held_back():
+        tasks = [asyncio.create_task(answer(engine, raw(text, limit=900))) for text in TEXTS]
+        await asyncio.sleep(0)
+        await engine.close()
     for task in tasks:
         with contextlib.suppress(EngineError):
             assert (await task).end.reason == "cancelled"

@@ -28,9 +28,9 @@ class Registry:
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
-        # A download that runs is a worker that does not end.
+        # A download that runs is a worker that does not end: it is not waited for.
         for _ in range(3):
-            await self.pilot.pause(0.01)
+            await self.pilot.pause()
 
     @property
     def queue(self) -> PullQueue:
