@@ -16,6 +16,8 @@ import pyte
 
 # The private sequences of newer keyboard protocols, which pyte would show as text.
 _UNKNOWN = re.compile(rb"\x1b\[[<=>][0-9;:]*[A-Za-z]")
+_LAST = b"\0"
+"""Written to the terminal after a program has ended, behind all that it wrote."""
 
 
 # A session leader that opens a terminal gets it as its controlling terminal, and is notified of a new window size.
@@ -176,6 +178,12 @@ class Terminal:
             self.read(0.02)
         while self.read(0):
             pass
+        # The kernel may still be carrying what was written last. It keeps the order.
+        os.write(self._slave, _LAST)
+        while self.read(1) and _LAST not in self.chunks[-1][1]:
+            pass
+        at, data = self.chunks.pop()
+        self.chunks.append((at, data.replace(_LAST, b"")))
         return self._child.wait()
 
     def close(self) -> None:
