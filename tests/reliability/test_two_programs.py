@@ -29,6 +29,7 @@ START = """\
 import asyncio, sys, time
 from pathlib import Path
 folder, who, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+GAP = 0.01  # The other looks for a free lock every 5 ms: without a gap it would wait until this one has ended.
 """
 TOGETHER = """\
 print("ready", flush=True)
@@ -45,7 +46,9 @@ TOGETHER
 for number in range(1, rounds + 1):
     for key in keys:
         save_config(path, {key: number})
+        time.sleep(GAP)
     add_server(path, ServerSetting(f"http://127.0.0.1:{4000 + 100 * who + number}"))
+    time.sleep(GAP)
 """
 
 SESSIONS = """
@@ -78,6 +81,7 @@ TOGETHER
 for number in range(rounds):
     record = LoadRecord(f"/m/{who}-{number}", LoadSettings(), "CPU", MemoryUse(1, 2, 3), None, float(number))
     asyncio.run(book.remember(record))
+    time.sleep(GAP)
 """
 
 

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-CHANGE_SECONDS = 2.0
-"""How long to wait for a change that another program makes: it takes milliseconds, unless that program is stopped."""
+CHANGE_SECONDS = 10.0
+"""How long to wait for a change that another program makes, which without the lock would be lost.
+
+It takes milliseconds, seconds on a busy disk, and for ever only in a program that was stopped in the middle of it.
+"""
 
 _CHANGING = threading.RLock()
 _HELD_FOLDERS: set[Path] = set()
