@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 import pytest
@@ -46,13 +46,14 @@ async def wait_for_idle(min_sleep: float = 0, max_sleep: float = 1) -> None:
 
     Args:
         min_sleep: How far ahead timers are waited for at the least, in seconds.
-        max_sleep: Seconds after which to go on although something is left.
+        max_sleep: Seconds of the processor's time after which to go on although something is left; ten times as many
+            that a busy machine may let pass.
     """
     loop = asyncio.get_running_loop()
-    end = monotonic() + max_sleep
+    end, end_of_work = monotonic() + 10 * max_sleep, process_time() + max_sleep
     soon = loop.time() + max(SOON_SECONDS, min_sleep)
     looks = 0
-    while looks < LOOKS and monotonic() < end:
+    while looks < LOOKS and monotonic() < end and process_time() < end_of_work:
         ready, scheduled = getattr(loop, "_ready", None), getattr(loop, "_scheduled", None)
         if ready is None or scheduled is None:
             return await wait_for_quiet_process(min_sleep, max_sleep)
