@@ -105,6 +105,8 @@ class Round:
         self._lock = threading.Lock()
         self._waiting: deque[BatchedAnswer] = deque()
         self._active: list[BatchedAnswer] = []
+        self._admitted = 0
+        """How many were active at the last look at those that wait."""
         self._ended = False
 
     def add(self, lane: BatchedAnswer) -> bool:
@@ -142,6 +144,9 @@ class Round:
 
     def _admit(self, job: Job) -> bool:
         """Begin the answers that there are slots for; False where none is left, which ends the round."""
+        # Once a token: nobody has come or gone.
+        if not self._waiting and self._active and len(self._active) == self._admitted:
+            return True
         with self._lock:
             new: list[BatchedAnswer] = []
             while self._waiting and self._has_slot([*self._active, *new]):
@@ -150,8 +155,9 @@ class Round:
         for lane in new:
             lane.begin(job)
         self._active += new
+        self._admitted = len(self._active)
         for lane in self._active:
-            lane.alone = len(self._active) == 1
+            lane.alone = self._admitted == 1
         return not self._ended
 
     def _has_slot(self, begun: list[BatchedAnswer]) -> bool:
@@ -167,6 +173,8 @@ class Round:
         Prompts of the background wait while another one is computed.
         """
         room, found = self._model.n_batch, []
+        if len(ready) == 1 and ready[0].wanted <= room and ready[0].part is not None:
+            return [(ready[0], ready[0].part)]
         held = any(lane.wanted > 1 and not lane.background for lane in ready)
         for lane in sorted(ready, key=lambda each: each.wanted):
             assert lane.part is not None

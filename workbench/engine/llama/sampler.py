@@ -70,6 +70,8 @@ class Sampler:
             sampling = replace(sampling, temperature=0.0)
         self._n_vocab = vocabulary.size
         self._chain: Pointer = None
+        self._known: tuple[int, Logits] = 0, np.empty(0, np.float32)
+        """The array at the address that llama.cpp gave last, mostly the same for each token."""
         biases = _biases(sampling, vocabulary)
         windows = [_within(each, n_ctx) for each in (sampling.repeat_last_n, sampling.dry_penalty_last_n)]
         steps = _steps(sampling, vocabulary, self.seed, *windows)
@@ -103,7 +105,11 @@ class Sampler:
 
     def logits(self, ctx: Pointer, output: int = -1) -> Logits:
         """Those at the index `output` of the batch that `ctx` has decoded last, until the next one; -1 is the end."""
-        return np.ctypeslib.as_array(native.get_logits_ith(ctx, output), (self._n_vocab,))
+        found = native.get_logits_ith(ctx, output)
+        address = ctypes.addressof(found.contents)
+        if address != self._known[0]:
+            self._known = address, np.ctypeslib.as_array(found, (self._n_vocab,))
+        return self._known[1]
 
     def choose(self, logits: Logits, tokens: Tokens) -> int:
         """The next token out of some, which is not counted yet: see `accept`.

@@ -109,7 +109,7 @@ async def quantize(
 ) -> QuantizeResult:
     """Make a quantization. Unless this succeeds, nothing of it remains on the disk.
 
-    `on_progress` is called some twenty times a second, in the event loop.
+    `on_progress` is called some ten times a second, in the event loop.
 
     Raises:
         WorkbenchError: It cannot be made; CancelledError when `cancel` was set.
