@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from textual.app import App, ComposeResult
 from textual.geometry import Offset
 
 from tests.ui.drive import press_keys, settle, shown, started
@@ -26,6 +27,9 @@ from workbench.ui.dialogs.parameter_field import typed
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar, digits, graph, level
 from workbench.ui.markdown.blocks import code_blocks
+from workbench.ui.markdown.streaming import StreamingDocument
+from workbench.ui.themes import FALLBACK, variable_defaults
+from workbench.ui.transcript import answer as answer_turns
 from workbench.ui.transcript.answer import AnswerTurn
 from workbench.ui.workspace.conversation import Conversation
 from workbench.ui.workspace.machine_watch import MachineView
@@ -312,6 +316,35 @@ async def test_an_answer_in_a_format_is_shown_as_code(form, label, recast):
         assert turn.text == "".join(('{\n   "a', '": "*b*",\n', "\n```\n", "   # c\n}"))
         assert code_blocks(turn.markdown) == [(turn.text, "".join(label))]
         turn.finish("", None, "stop")
+
+
+class OneTurn(App[None]):
+    """An answer alone."""
+
+    def __init__(self, turn: AnswerTurn) -> None:
+        super().__init__()
+        self.turn = turn
+
+    def get_css_variables(self) -> dict[str, str]:
+        return {**super().get_css_variables(), **variable_defaults(FALLBACK)}
+
+    def compose(self) -> ComposeResult:
+        yield self.turn
+
+
+async def test_the_end_of_a_long_answer_is_shown_before_it_is_laid_out_as_a_whole(monkeypatch):
+    monkeypatch.setattr(answer_turns, "LONG_ROWS", 2)
+    steps: list[str] = []
+    finish = StreamingDocument.finish
+    monkeypatch.setattr(StreamingDocument, "finish", lambda document: steps.append("whole") or finish(document))
+    turn = AnswerTurn(show_thoughts=True)
+    async with OneTurn(turn).run_test() as pilot:
+        turn.lay_out(60)
+        turn.write("one\n\ntwo\n\nthree", "")
+        turn.finish("Model", None, "cancelled")
+        steps.append(turn.lines[-1].plain)
+        await pilot.pause()
+    assert ("stopped" in steps[0], steps[1:]) == (True, ["whole"])
 
 
 def test_without_a_model_the_first_screen_names_the_ways_to_one() -> None:

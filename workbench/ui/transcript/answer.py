@@ -33,6 +33,8 @@ ENDINGS = {
     GIVEN: "given by the Modelfile",
 }
 
+LONG_ROWS = 600
+"""Rows of an answer whose end is shown before it is laid out as a whole: that takes 25 ms."""
 FENCE = "`" * 20
 """Longer than a fence that an answer may have in its text."""
 
@@ -138,8 +140,16 @@ class AnswerTurn(TurnLines):
     def finish(self, model: str, metrics: AnswerMetrics | None, reason: str) -> None:
         """Lay out the complete answer once as a whole, with its figures below."""
         self._done = True
-        self._answer.finish()
         self._figures = figures_line(model, metrics, reason)
+        if len(self._answer.lines) > LONG_ROWS and self.is_attached:
+            # The layout takes longer than Escape may.
+            self._set_all()
+            self.call_after_refresh(self._lay_out_whole)
+        else:
+            self._lay_out_whole()
+
+    def _lay_out_whole(self) -> None:
+        self._answer.finish()
         self._set_all()
 
     def show_thoughts(self, show: bool) -> None:
