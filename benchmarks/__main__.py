@@ -23,6 +23,7 @@ SCRIPTS = (
     "telemetry",
     "tui_speed",
     "llama_bench",
+    "between_decodes",
     "bench_parity",
     "quality",
     "quality_intervals",

@@ -82,7 +82,7 @@ def main() -> int:
             print_samples(found)
             # Speeds are compared, so the ratio of the times is inverted.
             ratio = found.ratio("llama-quantize quantizing", "workbench quantizing")
-            bars.append(Bar(f"speed of quantizing to {quant}, against llama-quantize", ratio, 0.95, at_least=True))
+            bars.append(Bar(f"speed of quantizing to {quant}, against llama-quantize", ratio, 0.97, at_least=True))
     return finish("quantize", bars, samples)
 
 
