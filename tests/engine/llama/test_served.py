@@ -9,10 +9,11 @@ import pytest
 
 from tests.serve.conftest import service_of
 from workbench.core.parameters import Sampling
+from workbench.core.serving import ServingAddress
 from workbench.engine.llama.engine import LlamaEngine
 from workbench.engine.llama.states import StateCache
 from workbench.engine.llama.template import ChatTemplate
-from workbench.serve.app import Access, Api
+from workbench.serve.app import Api
 
 QWEN = Path(__file__).parent.parent / "templates/Qwen-Qwen3-0.6B.jinja"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -27,7 +28,7 @@ WEATHER = {"type": "function", "function": {"name": "get_weather", "parameters":
 
 def client_of(engine) -> httpx.AsyncClient:
     service = service_of(engine, sampling=Sampling(temperature=0.0, num_predict=8))
-    transport = httpx.ASGITransport(app=Api(service, Access()).app())
+    transport = httpx.ASGITransport(app=Api(service, ServingAddress()).app())
     return httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60)
 
 
