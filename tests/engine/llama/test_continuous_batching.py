@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 
@@ -19,6 +20,7 @@ from workbench.core.events import Token
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.llama.continuous_batching import BatchedAnswer, Round
 from workbench.engine.llama.runtime import Job
+from workbench.engine.llama.slot import Slot
 from workbench.lab.evals.pack import Check, EvalCase, EvalPack
 from workbench.lab.evals.run import EvalPlan, EvalRun
 from workbench.lab.race.lane import LaneSpec
@@ -53,7 +55,7 @@ async def all_of(engine, *requests: Request):
 class Lanes:
     """Answers without a model: each wants its prompt computed, then one token after the other."""
 
-    n_batch = 64
+    step_tokens = 64
 
     def __init__(self, slots: int) -> None:
         self.slots = [object()] * slots
@@ -205,21 +207,23 @@ async def test_a_step_that_fails_ends_all_that_were_in_it_and_the_next_answers_a
     assert [each.ids for each in await all_of(engine, raw(TEXTS[0]), raw(TEXTS[1]))] == expected
 
 
-async def test_other_work_waits_for_the_answers_and_new_answers_wait_for_it(host):
-    engine, order = await open_toy(host, 2), []
+async def test_other_work_waits_for_the_answers_and_new_answers_wait_for_it(host, monkeypatch):
+    engine, scored = await open_toy(host, 2), []
+    logprobs = Slot.logprobs
 
-    async def noted(name, work):
-        result = await work
-        order.append(name)
-        return result
+    def timed(*arguments):
+        scored.append(time.perf_counter_ns())
+        return logprobs(*arguments)
 
-    tasks = [
-        asyncio.create_task(noted("first", answer(engine, raw(TEXTS[0], limit=300)))),
-        asyncio.create_task(noted("score", engine.score(engine._model.vocabulary.tokenize_raw(TEXTS[1])))),
-        asyncio.create_task(noted("second", answer(engine, raw(TEXTS[2], limit=2)))),
-    ]
-    await asyncio.gather(*tasks)
-    assert order == ["first", "score", "second"]
+    monkeypatch.setattr(Slot, "logprobs", timed)
+    first, _, second = await asyncio.gather(
+        answer(engine, raw(TEXTS[0], limit=100)),
+        engine.score(engine._model.vocabulary.tokenize_raw(TEXTS[1])),
+        answer(engine, raw(TEXTS[2], limit=2)),
+    )
+    tokens = [event.at_ns for event in second.events if isinstance(event, Token)]
+    assert first.end.at_ns < scored[0]
+    assert scored[-1] < tokens[0]
 
 
 async def test_closing_ends_all_of_them(host):

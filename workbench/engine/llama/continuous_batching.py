@@ -22,7 +22,7 @@ AnswerSteps = Generator[Part | None, None, None]
 
 SHARED_STEP_NS = 100_000_000
 """The target duration of one step of prefill while others are written, whose next token waits for it."""
-PREPARING_NS = 5_000_000
+PREPARING_NS = 50_000_000
 """How long the answers of a step may prepare their prompts, so that those that come together are computed together."""
 
 _logger = logging.getLogger(__name__)
@@ -132,15 +132,24 @@ class Round:
     def steps(self, job: Job) -> Step:
         """Compute all answers."""
         while self._admit(job):
-            until_ns = time.perf_counter_ns() + PREPARING_NS
-            for lane in tuple(self._active):
-                if not lane.prepare(until_ns):
-                    self._active.remove(lane)
+            self._prepare(job)
             ready = [lane for lane in self._active if lane.part is not None]
             job.gives_way = all(lane.gives_way for lane in self._active)
             if ready:
                 self._compute(self._fitting(ready))
             yield
+
+    def _prepare(self, job: Job) -> None:
+        """Prepare the prompts of this step, and of answers that come meanwhile."""
+        until_ns, begun = time.perf_counter_ns() + PREPARING_NS, 0
+        while len(self._active) > begun:
+            begun = len(self._active)
+            for lane in tuple(self._active):
+                if not lane.prepare(until_ns):
+                    self._active.remove(lane)
+                    begun -= 1
+            if self._waiting and time.perf_counter_ns() < until_ns:
+                self._admit(job)
 
     def _admit(self, job: Job) -> bool:
         """Begin the answers that there are slots for; False where none is left, which ends the round."""
@@ -172,7 +181,7 @@ class Round:
 
         Prompts of the background wait while another one is computed.
         """
-        room, found = self._model.n_batch, []
+        room, found = self._model.step_tokens, []
         if len(ready) == 1 and ready[0].wanted <= room and ready[0].part is not None:
             return [(ready[0], ready[0].part)]
         held = any(lane.wanted > 1 and not lane.background for lane in ready)

@@ -32,6 +32,9 @@ from workbench.engine.llama.thread_pace import AnswerThreads
 from workbench.engine.llama.vocabulary import Vocabulary
 from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, make_context
 
+MOST_STEP_TOKENS = 2048
+"""Tokens of a step for several slots; that of llama.cpp, which computes it in micro-batches."""
+
 _DECODED, _NO_SLOT, _ABORTED = 0, 1, 2
 _OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _BUFFER_LINE = re.compile(r"(\S+)\s+(model|LoRA|KV|RS|DSV4 \w+ state|compute|output) buffer size\s*=\s*([\d.]+) MiB")
@@ -39,6 +42,13 @@ _PURPOSES: Mapping[str, Purpose] = {
     "model": "weights", "LoRA": "weights", "KV": "KV", "RS": "states", "compute": "compute", "output": "compute",
 }  # fmt: skip
 """What a buffer is for, by llama.cpp's word."""
+
+
+def _step_tokens(settings: LoadSettings) -> int:
+    # Prompts that come together are computed together: their last parts would wait for a step of their own.
+    together = min(settings.num_batch * settings.num_parallel, MOST_STEP_TOKENS)
+    # A step without room for one token of each sequence would end the process.
+    return max(settings.num_batch, together, settings.num_parallel)
 
 
 class Model:
@@ -77,8 +87,7 @@ class Model:
                     self._model,
                     settings,
                     n_ctx=settings.num_ctx * settings.num_parallel,
-                    # A batch without room for one token of each sequence would end the process.
-                    n_batch=max(settings.num_batch, settings.num_parallel),
+                    n_batch=_step_tokens(settings),
                     n_seq_max=settings.num_parallel,
                     no_perf=True,
                     swa_full=settings.swa_full,
@@ -93,7 +102,9 @@ class Model:
             held.update(self._held)
             self.n_ctx: int = api.llama_n_ctx_seq(self._ctx)
             """Tokens that one slot can hold."""
-            self.n_batch: int = api.llama_n_batch(self._ctx)
+            self.step_tokens: int = api.llama_n_batch(self._ctx)
+            self.n_batch = min(settings.num_batch, self.step_tokens)
+            """Tokens of one slot that a step can compute; `step_tokens` are those of all."""
             self.weights_bytes: int = api.llama_model_size(self._model)
             self.gpu_layers = offloaded_layers([text for _, text in lines])
             self.layers: int = api.llama_model_n_layer(self._model)
@@ -114,12 +125,12 @@ class Model:
             self._draft_tokens = min(settings.draft_tokens, settings.ubatch - 1)
             self._abort = native.AbortFlag(self._ctx)
             self._abort_lock = threading.Lock()
+            # Whether a step runs that may be aborted.
             self._abortable = False
-            """Whether a step runs that may be aborted."""
             self._one = (api.llama_token * 1)()
             # The batch points at `_one`: decoding the next token is one store and one call.
             self._one_batch = api.llama_batch_get_one(self._one, 1)
-            self._batch = native.TokenBatch(self.n_batch)
+            self._batch = native.TokenBatch(self.step_tokens)
             self._batch_threads = batch_threads = settings.num_thread_batch or settings.num_thread
 
             def use_threads(count: int) -> None:
@@ -150,7 +161,7 @@ class Model:
                 self._abort.up()
 
     def compute(self, parts: Sequence[Part]) -> None:
-        """Compute tokens of different slots in one step, at most `n_batch` in all, with the logits of each last one.
+        """Compute tokens of different slots in one step, `step_tokens` at most, with the logits of each last one.
 
         Raises:
             Aborted: The abort flag was up. The slots have the tokens that their memory still holds, of which a part
