@@ -52,7 +52,7 @@ def test_a_schema_without_an_exact_grammar_is_an_error_that_names_the_part(value
     [
         ('{"a":\n ]', "line 2, column 2: it is no JSON"),
         ('{"minimum": NaN}', "JSON has no NaN"),
-        ('{"items":' * 5000 + "{}" + "}" * 5000, "nested too deep"),
+        ('{"items":' * 5000 + "{}" + "}" * 5000, r"nested (too deep|more than 60 deep)"),
         ('{"items":' * 200 + "{}" + "}" * 200, "nested more than"),
     ],
     ids=lambda value: value[:20],
