@@ -97,10 +97,12 @@ class Server:
 
 
 class Unhashed(Download):
-    """A download whose digest costs nothing."""
+    """A download whose digest costs nothing; what comes is flushed to the disk as otherwise."""
 
     async def _hash(self) -> str:
         while self._part.prefix < self._file.size:
+            if self._part.wants_flush:
+                await asyncio.to_thread(self._part.flush)
             self._grew.clear()
             await self._grew.wait()
         return self._file.digest
