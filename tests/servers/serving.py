@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -30,7 +31,7 @@ class Asked:
     """What it says as JSON."""
 
 
-class ScriptedServer:
+class ScriptedServer(ABC):
     """What the servers have in common. A subclass says what its original says.
 
     Args:
@@ -47,17 +48,17 @@ class ScriptedServer:
         self.made = 0
         """Answers that were begun: ids and times come from it, so that a conversation replays byte for byte."""
 
+    @abstractmethod
     def routes(self) -> list[Route]:
         """The paths that it answers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refusal(self) -> Response:
         """What is answered to a request without the key."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def not_found(self, request: Request) -> Response:
         """What is answered on a path that there is not."""
-        raise NotImplementedError
 
     def application(self) -> ASGIApp:
         """It, as an application."""

@@ -26,7 +26,7 @@ BLOCK_BYTES = 2**19
 """Rows that are computed together: what a processor's cache holds beside the results."""
 
 THREADS = min(4, os.cpu_count() or 1)
-"""Beside these the models do not compute."""
+"""The models do not compute meanwhile."""
 LEAST_ROWS = 16
 """Rows that are worth a thread."""
 

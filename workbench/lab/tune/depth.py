@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workbench.core.bench import BenchCase, BenchMachine, BenchResult, BenchSettings, BenchTest, part_speeds
-from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, MemoryShortError, WorkbenchError
 from workbench.core.load_settings import LoadSettings
 from workbench.core.models import ModelEntry
 from workbench.core.units import figure_text, size_text
 from workbench.lab.bench.bench import Bench, BenchProgress
 from workbench.lab.bench.report import build_line, markdown
+from workbench.lab.stoppable import Stoppable
 from workbench.lab.tune.depth_plot import Strip, strip_rows
 from workbench.lab.tune.goal import measured_settings
 from workbench.lab.tune.tune import TuneTools
@@ -83,14 +83,14 @@ def depths_to(longest: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys([0, *reversed(steps)])) if longest > 0 else (0,)
 
 
-class DepthJob:
+class DepthJob(Stoppable):
     """One measurement. It can be observed while it runs, and stopped: what is known by then stays."""
 
     def __init__(self, plan: DepthPlan, tools: TuneTools, on_change: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
         self.plan = plan
         self._tools = tools
         self._on_change = on_change
-        self._cancel = CancelToken()
         self._memory: dict[tuple[str, int], int | None] = {}
         self._bench: Bench | None = None
         self._machine: BenchMachine | None = None
@@ -101,21 +101,12 @@ class DepthJob:
         """Why it could not be done."""
 
     @property
-    def stopped(self) -> bool:
-        """Whether it was ended before it was done."""
-        return self._cancel.is_set
-
-    @property
     def record(self) -> DepthRecord:
         """The results so far."""
         results = () if self._bench is None else tuple(self._bench.results)
         return DepthRecord(
             self.plan.model.label, self._machine, tuple(map(self._point, results)), tuple(dict.fromkeys(self._notes))
         )
-
-    def stop(self) -> None:
-        """End it soon, with what is known."""
-        self._cancel.set()
 
     async def run(self) -> None:
         """Measure everything, or until `stop`; `error` says why it could not be done."""

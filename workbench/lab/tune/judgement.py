@@ -10,7 +10,6 @@ from typing import Literal, Protocol
 
 from workbench.core.answer import Answer, Outcome
 from workbench.core.bench import Bencher, BenchMachine, ConditionWatch, RunTime, Sample
-from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, EngineHost, Request
 from workbench.core.errors import CancelledError, TuneError, WorkbenchError
 from workbench.core.metrics import Meter
@@ -22,6 +21,7 @@ from workbench.lab.bench.bench import BenchProgress, time_left
 from workbench.lab.bench.measure import Clock
 from workbench.lab.evals.from_session import cases_of
 from workbench.lab.evals.pack import EvalCase
+from workbench.lab.stoppable import Stoppable
 from workbench.lab.tune.judgement_record import JudgedPair, JudgementRecord
 
 MOST_PROMPTS = 8
@@ -84,7 +84,7 @@ async def own_prompts(store: SessionStore, session: str) -> tuple[EvalCase, ...]
     return found
 
 
-class JudgementJob:
+class JudgementJob(Stoppable):
     """One judgement. It can be observed while it runs, and stopped: the pairs by then stay.
 
     The model is loaded once, with what drafts: answers without drafts are asked of the same model.
@@ -98,11 +98,11 @@ class JudgementJob:
         *,
         clock: Clock = time.monotonic,
     ) -> None:
+        super().__init__()
         self.plan = plan
         self._tools = tools
         self._on_change = on_change
         self._clock = clock
-        self._cancel = CancelToken()
         self._began = 0.0
         self.record = JudgementRecord(plan.model.label, plan.model.ref, plan.speculation, plan.today.speculation)
         """The results so far."""
@@ -110,15 +110,6 @@ class JudgementJob:
         """None before it began and after it ended."""
         self.error: WorkbenchError | None = None
         """Why it could not be done."""
-
-    @property
-    def stopped(self) -> bool:
-        """Whether it was ended before it was done."""
-        return self._cancel.is_set
-
-    def stop(self) -> None:
-        """End it soon, with what is known."""
-        self._cancel.set()
 
     async def run(self) -> None:
         """Judge, or until `stop`; `error` says why it could not be done."""

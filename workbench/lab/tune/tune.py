@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from workbench.core.bench import BenchCase, Bencher, BenchMachine, BenchSettings, ConditionWatch
-from workbench.core.cancel import CancelToken
 from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.lab.bench.bench import BenchProgress
 from workbench.lab.bench.measure import Clock
 from workbench.lab.bench.pairs import Duel, DuelRecord, fit_together
+from workbench.lab.stoppable import Stoppable
 from workbench.lab.tune.goal import TunePlan, measured_settings
 from workbench.lab.tune.levers import TuneFacts, changes
 from workbench.lab.tune.memory import MemoryCheck
@@ -53,7 +53,7 @@ def logical_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class TuneJob:
+class TuneJob(Stoppable):
     """One tuning. It can be observed while it runs, and stopped: what is known by then stays.
 
     `on_change` is called in the event loop when `progress` or `record` has changed.
@@ -69,13 +69,13 @@ class TuneJob:
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
+        super().__init__()
         self.plan = plan
         self._tools = tools
         self._on_change = on_change
         self._logical = logical or logical_cores()
         self._clock = clock
         self._sleep = sleep
-        self._cancel = CancelToken()
         self._machine: BenchMachine | None = None
         self._facts = TuneFacts(plan.work, 1, self._logical, plan.caches)
         self._start = self._today = measured_settings(plan.today)
@@ -93,11 +93,6 @@ class TuneJob:
         self.running = False
         self.error: WorkbenchError | None = None
         """Why it could not be done."""
-
-    @property
-    def stopped(self) -> bool:
-        """Whether it was ended before it was done."""
-        return self._cancel.is_set
 
     @property
     def leading(self) -> tuple[str, ...]:
@@ -134,10 +129,6 @@ class TuneJob:
         kinds = dict.fromkeys((way.type_k, way.type_v))
         new = [kind for kind in kinds if kind not in (self._today.type_k, self._today.type_v)]
         return "; ".join(f"{kind} cache: {self.plan.prices[kind]}" for kind in new if kind in self.plan.prices)
-
-    def stop(self) -> None:
-        """End it soon, with what is known."""
-        self._cancel.set()
 
     async def run(self) -> None:
         """Tune, or until `stop`; `error` says why it could not be done."""
