@@ -19,7 +19,7 @@ from workbench.core.errors import ContextFullError, EngineError
 from workbench.core.events import Token
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.llama.continuous_batching import BatchedAnswer, Round
-from workbench.engine.llama.runtime import Job
+from workbench.engine.llama.runtime import Job, shared_runtime
 from workbench.engine.llama.slot import Slot
 from workbench.lab.evals.pack import Check, EvalCase, EvalPack
 from workbench.lab.evals.run import EvalPlan, EvalRun
@@ -150,6 +150,17 @@ async def test_a_short_answer_joins_and_ends_while_a_long_one_is_written(host):
     ended.append("short")
     await running
     assert ended == ["short", "long"]
+
+
+async def test_sequences_are_in_order_in_a_batch_whoever_came_first(host):
+    # llama.cpp splits a batch wherever the next sequence is not the one with the next number.
+    model = (await open_toy(host, 4))._model
+
+    def outputs() -> list[int]:
+        model.compute([(slot, [5, 6]) for slot in reversed(model.slots)])
+        return [slot.output for slot in model.slots]
+
+    assert await shared_runtime.do(outputs) == [1, 3, 5, 7]
 
 
 async def test_the_cancelled_one_leaves_and_the_others_go_on(host):

@@ -183,7 +183,8 @@ class Model:
         batch = self._batch
         assert batch is not None
         batch.clear()
-        for slot, tokens in parts:
+        # llama.cpp computes sequences together whose numbers follow one another.
+        for slot, tokens in sorted(parts, key=lambda part: part[0].memory.sequence):
             sequence, last = slot.memory.sequence, len(slot.tokens) + len(tokens) - 1
             for position, token in enumerate(tokens, len(slot.tokens)):
                 batch.add(token, position, sequence, output=position == last)
@@ -238,7 +239,8 @@ class Model:
         with self._abort_lock:
             # The flag must not end the next step, which may be that of another answer.
             self._abortable = False
-            self._abort.down()
+            if self._abort.is_up:
+                self._abort.down()
         if code == _DECODED:
             for slot, tokens in parts:
                 slot.tokens += tokens
