@@ -32,8 +32,12 @@ class Outbox:
     def put(self, event: Event, *, at_once: bool = False) -> None:
         """Add an event; it leaves with the next batch, or now."""
         self._events.append(event)
-        if at_once or event.at_ns - self._flushed_ns >= FLUSH_INTERVAL_NS:
+        if at_once or self.is_due(event.at_ns):
             self.flush(event.at_ns)
+
+    def is_due(self, now_ns: int) -> bool:
+        """Whether an event of this time leaves with all that wait."""
+        return now_ns - self._flushed_ns >= FLUSH_INTERVAL_NS
 
     def flush(self, now_ns: int) -> None:
         """Hand over the events that wait."""

@@ -25,11 +25,12 @@ class StopStrings:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stop for stop in stops if stop)
         self._held = ""
+        self.any = bool(self._stops)
         self.found = False
 
     def push(self, text: str) -> str:
         """The text that can be released, of `text` and the held text; sets `found` at the first stop string."""
-        if not self._stops:
+        if not self.any:
             return text
         text = self._held + text
         seen = readable(text)
@@ -72,6 +73,11 @@ class AnswerText:
     def is_whole(self) -> bool:
         """Whether no character is unfinished."""
         return not self._decoder.getstate()[0]
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether it looks for stop strings."""
+        return self._stops.any
 
     @property
     def stopped(self) -> bool:

@@ -34,7 +34,7 @@ def large_vocabulary(tmp_path_factory):
         (Sampling(top_k=0, top_p=1.0), True),
         (Sampling(top_k=100_000, top_p=0.9), True),
         (Sampling(top_k=0, top_p=0.9, repeat_penalty=1.1), True),
-        (Sampling(top_k=40), False),
+        (Sampling(top_k=300), False),
     ],
     ids=lambda value: "" if isinstance(value, bool) else str(value)[:60],
 )

@@ -28,6 +28,8 @@ CASES = {
     "greedy with typical": {"temperature": 0.0, "typical_p": 0.3},
     "greedy with XTC": {"temperature": 0.0, "xtc_probability": 1.0, "xtc_threshold": 0.0, "top_k": 5},
     "penalties over the whole context": {"repeat_penalty": 1.5, "repeat_last_n": -1, "frequency_penalty": 0.2},
+    "a small window": {"repeat_penalty": 1.3, "repeat_last_n": 8, "temperature": 1.5},
+    "biases that lower": {"logit_bias": ("40=-3", "41=-inf"), "top_k": 20, "temperature": 1.5},
     "an enormous window": {"repeat_penalty": 1.5, "repeat_last_n": 2**31 - 1},
     "min-p": {"min_p": 0.2, "top_p": 1.0},
     "typical": {"typical_p": 0.5, "top_k": 0},
@@ -100,13 +102,18 @@ def reference_chain(api, it: Sampling, vocab, size: int):
     return chain
 
 
+FEW_CANDIDATES = ("defaults", "greedy with penalties", "min-p", "XTC", "a small window", "biases that lower")
+"""Cases whose chain does not see a whole large vocabulary."""
+
+
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    return write_model(tmp_path_factory.mktemp("samplers") / "toy.gguf")
+def toys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("samplers")
+    return {size: write_model(folder / f"{size}.gguf", vocab=size) for size in (0, 4096)}
 
 
-@pytest.mark.parametrize("case", CASES)
-async def test_it_chooses_what_the_chain_of_llama_cpp_chooses(toy, case):
+@pytest.mark.parametrize(("case", "size"), [(case, 0) for case in CASES] + [(case, 4096) for case in FEW_CANDIDATES])
+async def test_it_chooses_what_the_chain_of_llama_cpp_chooses(toys, case, size):
     def both() -> list[tuple[list[int], list[int]]]:
         from llama_cpp import llama_cpp as api
 
@@ -114,7 +121,7 @@ async def test_it_chooses_what_the_chain_of_llama_cpp_chooses(toy, case):
         from workbench.engine.llama.sampler import Sampler
 
         settings = LoadSettings(num_ctx=N_CTX, num_thread=1, num_batch=128, num_gpu=0)
-        model = Model(str(toy), settings, lambda _: None, CancelToken(), "", CheckpointPool(CheckpointLimits()))
+        model = Model(str(toys[size]), settings, lambda _: None, CancelToken(), "", CheckpointPool(CheckpointLimits()))
         found = []
         for seed in (1, 2, 2**32 - 2):
             it = Sampling(**{"seed": seed, **CASES[case]})
@@ -150,16 +157,16 @@ async def test_it_chooses_what_the_chain_of_llama_cpp_chooses(toy, case):
         assert ours == theirs
 
 
-async def test_a_bias_for_a_token_that_does_not_exist_is_an_error(host, models, toy):
-    models["toy"] = str(toy)
+async def test_a_bias_for_a_token_that_does_not_exist_is_an_error(host, models, toys):
+    models["toy"] = str(toys[0])
     engine = await load(host, "toy", num_ctx=N_CTX)
     found = await answer(engine, Request(prompt="a", sampling=Sampling(logit_bias=("99999999=1",), num_predict=2)))
     assert isinstance(found.end, Failed)
     assert "logit_bias 99999999=1 names no token of this model" in str(found.end.error)
 
 
-async def test_a_token_with_an_infinite_bias_is_never_written(host, models, toy):
-    models["toy"] = str(toy)
+async def test_a_token_with_an_infinite_bias_is_never_written(host, models, toys):
+    models["toy"] = str(toys[0])
     engine = await load(host, "toy", num_ctx=N_CTX)
     ask = Request(prompt="a", sampling=Sampling(temperature=0.0, num_predict=8))
     written = sorted(set((await answer(engine, ask)).ids))
@@ -173,8 +180,8 @@ def test_the_order_has_every_sampler_of_the_chain_once():
 
 
 @pytest.mark.parametrize("temperature", [1e-45, 1e-38, 1e-7])
-async def test_the_smallest_temperatures_are_greedy(host, models, toy, temperature):
-    models["toy"] = str(toy)
+async def test_the_smallest_temperatures_are_greedy(host, models, toys, temperature):
+    models["toy"] = str(toys[0])
     engine = await load(host, "toy", num_ctx=N_CTX)
     found = [
         (await answer(engine, Request(prompt="a", sampling=Sampling(temperature=each, num_predict=8)))).ids

@@ -215,7 +215,8 @@ async def test_an_answer_ends_where_the_context_is_full(host) -> None:
 
 
 async def test_a_cancelled_answer_goes_on_as_any_other(pair) -> None:
-    request = Request(prompt=REPEATED, sampling=Sampling(temperature=0.0, num_predict=20))
+    # An answer with a stop string has its events token by token.
+    request = Request(prompt=REPEATED, sampling=Sampling(temperature=0.0, num_predict=20, stop=("never",)))
     whole = await answer(pair[0], request)
     cancel, seen = CancelToken(), []
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from workbench.core.alternatives import LikelyToken, TokenChoice
-from workbench.engine.llama import native
+from workbench.engine.llama.candidates import logits_of
 from workbench.engine.llama.model import Model
 from workbench.lab.quality.positions import keep
 
@@ -22,7 +22,7 @@ class ChoiceWatch:
 
     def choices(self, token: int, output: int = -1) -> tuple[TokenChoice, ...]:
         """The choice of a token that was sampled at the index `output` of the latest batch; none for NaN as a logit."""
-        row = np.ctypeslib.as_array(native.get_logits_ith(self._model.native, output), (1, self._size))
+        row = logits_of(self._model.native, output, self._size)[np.newaxis]
         found = keep(row, np.asarray([token], np.int32), self._count)
         if not math.isfinite(found.nll[0]):
             return ()

@@ -16,10 +16,11 @@ from workbench.core.engine import Request
 from workbench.core.errors import FormatError
 from workbench.engine.formats.answer_format import check_format, guided, matcher_for
 from workbench.engine.llama import native
+from workbench.engine.llama.candidates import Logits, Tokens
 from workbench.engine.llama.model import Model
 from workbench.engine.llama.native import Pointer
 from workbench.engine.llama.runtime import Clock, wait_for
-from workbench.engine.llama.sampler import Logits, Sampler, Tokens
+from workbench.engine.llama.sampler import Sampler
 from workbench.engine.llama.vocabulary import CONTROL, Vocabulary
 from workbench.engine.text import AnswerText
 

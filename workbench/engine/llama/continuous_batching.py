@@ -133,10 +133,10 @@ class Round:
         """Compute all answers."""
         while self._admit(job):
             self._prepare(job)
-            ready = [lane for lane in self._active if lane.part is not None]
-            job.gives_way = all(lane.gives_way for lane in self._active)
-            if ready:
-                self._compute(self._fitting(ready))
+            if chosen := self._fitting():
+                self._compute(chosen)
+            else:
+                job.gives_way = all(lane.gives_way for lane in self._active)
             yield
 
     def _prepare(self, job: Job) -> None:
@@ -176,12 +176,13 @@ class Round:
             return False
         return len(begun) < slots
 
-    def _fitting(self, ready: list[BatchedAnswer]) -> list[tuple[BatchedAnswer, Part]]:
+    def _fitting(self) -> list[tuple[BatchedAnswer, Part]]:
         """What fits in one batch: next tokens before prompts, of which the last may get a part of what it wants.
 
         Prompts of the background wait while another one is computed.
         """
         room, found = self._model.step_tokens, []
+        ready = [lane for lane in self._active if lane.part is not None]
         if len(ready) == 1 and ready[0].wanted <= room and ready[0].part is not None:
             return [(ready[0], ready[0].part)]
         held = any(lane.wanted > 1 and not lane.background for lane in ready)

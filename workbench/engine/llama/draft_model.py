@@ -10,7 +10,7 @@ from typing_extensions import override
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import EngineError
 from workbench.core.parameters import LoadSettings
-from workbench.engine.llama import native
+from workbench.engine.llama.candidates import logits_of
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.runtime import Clock
 from workbench.engine.llama.speculation import Drafter
@@ -90,7 +90,7 @@ class DraftModel(Drafter):
 
     def _likely(self) -> int:
         """The likeliest next token; -1 where it is not likely, or the other model does not know it."""
-        logits = np.ctypeslib.as_array(native.get_logits_ith(self._ctx, -1), (self._size,))
+        logits = logits_of(self._ctx, -1, self._size)
         token = int(logits.argmax())
         share = 1 / float(np.exp(logits - logits[token]).sum())
         return token if share >= P_MIN and token < self._n_vocab else -1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Request
 from workbench.core.errors import CancelledError, EngineError, TemplateError, WorkbenchError
-from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, PromptReuse, ThreadsUsed, Token, Usage
+from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, PromptReuse, ThreadsUsed, Usage
 from workbench.engine.llama.constraint import FormatSampler, matcher_of
 from workbench.engine.llama.continuous_batching import AnswerSteps
 from workbench.engine.llama.control_texts import ControlTexts
@@ -26,6 +26,7 @@ from workbench.engine.llama.slot import Aborted, Part, Slot
 from workbench.engine.llama.speculation import Speculation
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.llama.thought_limit import ThoughtLimit
+from workbench.engine.llama.token_events import TokenEvents
 from workbench.engine.outbox import Outbox
 from workbench.engine.text import AnswerText
 
@@ -62,6 +63,7 @@ class Generation:
         self._cached: int | None = None
         self._written = 0
         self._text = AnswerText()
+        self._events = TokenEvents(model.pieces, self._text, outbox, each=True)
         self._seed: int | None = None
         self._speculation: Speculation | None = None
         self._notice = ""
@@ -79,6 +81,7 @@ class Generation:
             self._fail(EngineError(f"The engine failed: {error!r}.", "The log (F12) has the details."))
 
     def _finish(self, job: Clock, reason: FinishReason) -> None:
+        self._events.convert()
         thoughts, text = self._text.flush()
         now = time.perf_counter_ns()
         usage = Usage(self._prompt_tokens, self._cached, self._written)
@@ -91,6 +94,7 @@ class Generation:
         self._outbox.put(end, at_once=True)
 
     def _fail(self, error: WorkbenchError) -> None:
+        self._events.convert()
         self._outbox.put(Failed(error, time.perf_counter_ns()), at_once=True)
 
     def _write(self, job: Clock) -> Generator[Part | None, None, FinishReason]:
@@ -126,6 +130,8 @@ class Generation:
         budget = 0 if sampling.think == "off" else sampling.think_budget
         chosen = sampler if matcher is None else FormatSampler(sampler, self._text, matcher, self._model)
         limit = ThoughtLimit(chosen, self._text, self._model.vocabulary, budget, self._request.answer_now)
+        each = self._text.may_stop or matcher is not None or limit.watches
+        self._events = TokenEvents(self._model.pieces, self._text, self._outbox, each=each)
         if self._request.drafts:
             self._speculation = self._model.speculation(slot, self._cancel)
         try:
@@ -144,6 +150,7 @@ class Generation:
         return self._model.threads.answer(self._show_threads, fixed=self._request.timed or repeats)
 
     def _show_threads(self, count: int, most: int) -> None:
+        self._events.convert()
         self._outbox.put(ThreadsUsed(count, most, time.perf_counter_ns()))
 
     def _prefill(
@@ -181,11 +188,8 @@ class Generation:
     ) -> Generator[Part | None, None, FinishReason]:
         # This runs once a token, between two computations: attributes are looked up before the loop.
         model, ctx = self._model, self._model.native
-        is_end, pieces = model.vocabulary.is_end, model.pieces
-        sample, push, put, clock = sampler.sample, self._text.push, self._outbox.put, time.perf_counter_ns
-        push_control = self._text.push_control
-        look = sampler.look
-        text_sent = False
+        is_end, sample, look = model.vocabulary.is_end, sampler.sample, sampler.look
+        add, clock = self._events.add, time.perf_counter_ns
         watch = None
         if count := self._request.alternatives:
             from workbench.engine.llama.choices import ChoiceWatch
@@ -197,15 +201,9 @@ class Generation:
             if token < 0 or is_end(token):
                 return "stop"
             self._written += 1
-            data = pieces[token]
-            piece = push(data) if data else push_control(pieces.control(token))
-            look()
             now = clock()
-            first_text = not text_sent and bool(piece.text)
-            choices = () if watch is None else watch.choices(token, slot.output)
-            event = Token(piece.text, token, piece.kind, now, job.lane_ns(now), piece.recast, choices)
-            put(event, at_once=first_text)
-            text_sent = text_sent or first_text
+            add(token, now, job.lane_ns(now), () if watch is None else watch.choices(token, slot.output))
+            look()
             if self._text.stopped:
                 return "stop"
             if self._written == limit:

@@ -54,15 +54,12 @@ _logger.addHandler(logging.NullHandler())
 
 def _short(name: str) -> Pointer:
     """The native function `name`, as a call that keeps the interpreter lock."""
-    function = getattr(api, name)
-    if not KEEP_LOCK:
-        return function
-    keeping = getattr(_KEEPING, name)
-    keeping.argtypes, keeping.restype = function.argtypes, function.restype
-    return keeping
+    known, function = getattr(api, name), getattr(_SHORT, name)
+    function.argtypes, function.restype = known.argtypes, known.restype
+    return function
 
 
-_KEEPING = ctypes.PyDLL(api._lib._name)
+_SHORT = (ctypes.PyDLL if KEEP_LOCK else ctypes.CDLL)(api._lib._name)
 
 sample = _short("llama_sampler_sample")
 sampler_apply = _short("llama_sampler_apply")
@@ -70,7 +67,8 @@ sampler_accept = _short("llama_sampler_accept")
 token_to_piece = _short("llama_token_to_piece")
 vocab_is_eog = _short("llama_vocab_is_eog")
 vocab_get_attr = _short("llama_vocab_get_attr")
-get_logits_ith = _short("llama_get_logits_ith")
+logits_address = _short("llama_get_logits_ith")
+logits_address.restype = ctypes.c_void_p
 
 KV_TYPE_IDS = {
     "f32": api.GGML_TYPE_F32,
@@ -158,15 +156,18 @@ class AbortFlag:
         libc = ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)
         self._buffer = ctypes.create_string_buffer(b"\0\0", 2)
         self._callback = ctypes.cast(libc.strlen, api.ggml_abort_callback)
+        self.is_up = False
         api.llama_set_abort_callback(ctx, self._callback, ctypes.addressof(self._buffer))
 
     def up(self) -> None:
         """Abort the `llama_decode` that runs, or else the next one; from any thread."""
         self._buffer[0] = b"\1"
+        self.is_up = True
 
     def down(self) -> None:
         """Let `llama_decode` run again."""
         self._buffer[0] = b"\0"
+        self.is_up = False
 
 
 class TokenBatch:

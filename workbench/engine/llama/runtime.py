@@ -234,11 +234,8 @@ class Runtime:
         turn_end_ns: int | None = None
         # The reading of the first job's clock at which its turn ends; None before its turn.
         while True:
-            try:
-                work = self._inbox.get(block=not jobs)
-            except queue.Empty:
-                pass
-            else:
+            if not jobs or not self._inbox.empty():
+                work = self._inbox.get()
                 if isinstance(work, Job):
                     jobs.append(work)
                 else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import Sampling
 from workbench.engine.llama import native
+from workbench.engine.llama.candidates import MOST_KEPT, Candidates, Logits, Tokens, grouped, likeliest, logits_at
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.vocabulary import Vocabulary
 
@@ -39,11 +40,6 @@ _NS_PER_TOKEN = 3
 _NS_PER_PENALIZED_TOKEN = 4
 _NS_PER_SORTED_TOKEN = 150
 
-Logits = np.ndarray[tuple[int], np.dtype[np.float32]]
-Tokens = np.ndarray[tuple[int], np.dtype[np.int32]]
-_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-"""`llama_token_data`."""
-
 Steps = Mapping[str, Callable[[], Pointer]]
 """How to make the samplers of a chain, by llama.cpp's names and in their order."""
 
@@ -56,7 +52,8 @@ class Sampler:
     Samplers that are off are left out.
 
     At temperature 0, where no sampler can drop the likeliest token, it is found directly: the chain would first copy
-    the logits of the whole vocabulary. Penalties and DRY also see the last tokens of the prompt.
+    the logits of the whole vocabulary. Where the chain keeps few of the likeliest tokens, as top-k does, it gets those
+    that it may keep. Penalties and DRY also see the last tokens of the prompt.
 
     Where a call takes long, as one that sorts a large vocabulary does, it releases the interpreter lock.
 
@@ -70,8 +67,11 @@ class Sampler:
             sampling = replace(sampling, temperature=0.0)
         self._n_vocab = vocabulary.size
         self._chain: Pointer = None
-        self._known: tuple[int, Logits] = 0, np.empty(0, np.float32)
+        self._kept = 0
+        self._address = 0
+        self._logits = np.empty(0, np.float32)
         """The array at the address that llama.cpp gave last, mostly the same for each token."""
+        self._groups = grouped(self._logits, 1)
         biases = _biases(sampling, vocabulary)
         windows = [_within(each, n_ctx) for each in (sampling.repeat_last_n, sampling.dry_penalty_last_n)]
         steps = _steps(sampling, vocabulary, self.seed, *windows)
@@ -82,7 +82,8 @@ class Sampler:
         per_token += _NS_PER_SORTED_TOKEN * _sorts_all(steps, sampling.top_k)
         is_short = self._n_vocab * per_token <= SHORT_NS
         self._sample = native.sample if is_short else api.llama_sampler_sample
-        self._apply = native.sampler_apply if is_short else api.llama_sampler_apply
+        self._candidates = Candidates(self._n_vocab, native.sampler_apply if is_short else api.llama_sampler_apply)
+        self._kept = _kept(steps, sampling, windows[0], biases.values())
         self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
         if biases:
             array = (api.llama_logit_bias * len(biases))(*biases.items())
@@ -98,33 +99,40 @@ class Sampler:
 
     def sample(self, ctx: Pointer, output: int = -1) -> int:
         """The next token, from the logits at the index `output` of the batch that `ctx` has decoded last."""
-        if self._chain is not None:
-            token: int = self._sample(self._chain, ctx, output)
-            return token
-        return int(self.logits(ctx, output).argmax())
+        if self._chain is None:
+            return int(self.logits(ctx, output).argmax())
+        token: int
+        if self._kept:
+            logits = self.logits(ctx, output)
+            found = likeliest(logits, self._groups)
+            if found is not None:
+                token = self._candidates.choose(self._chain, found, logits[found])
+                native.sampler_accept(self._chain, token)
+                return token
+        token = self._sample(self._chain, ctx, output)
+        return token
 
     def logits(self, ctx: Pointer, output: int = -1) -> Logits:
-        """Those at the index `output` of the batch that `ctx` has decoded last, until the next one; -1 is the end."""
-        found = native.get_logits_ith(ctx, output)
-        address = ctypes.addressof(found.contents)
-        if address != self._known[0]:
-            self._known = address, np.ctypeslib.as_array(found, (self._n_vocab,))
-        return self._known[1]
+        """See `logits_of`."""
+        address: int = native.logits_address(ctx, output)
+        if address != self._address:
+            self._address, self._logits = address, logits_at(address, self._n_vocab)
+            if self._kept:
+                self._groups = grouped(self._logits, self._kept)
+        return self._logits
 
     def choose(self, logits: Logits, tokens: Tokens) -> int:
         """The next token out of some, which is not counted yet: see `accept`.
 
         The others are left out instead of made impossible: typical-p computes with the logarithm of probabilities.
         """
-        found = logits if tokens.size == self._n_vocab else logits[tokens]
+        if tokens.size < self._n_vocab:
+            logits = logits[tokens]
+        elif self._kept and (few := likeliest(logits, self._groups)) is not None:
+            tokens, logits = few, logits[few]
         if self._chain is None:
-            return int(tokens[found.argmax()])
-        candidates = np.empty(tokens.size, _CANDIDATE)
-        candidates["id"], candidates["logit"] = tokens, found
-        data = candidates.ctypes.data_as(ctypes.POINTER(api.llama_token_data))
-        array = api.llama_token_data_array(data, tokens.size, -1, False)
-        self._apply(self._chain, ctypes.byref(array))
-        return int(array.data[array.selected].id)
+            return int(tokens[logits.argmax()])
+        return self._candidates.choose(self._chain, tokens, logits)
 
     def accept(self, token: int) -> None:
         """Count a token that was not sampled."""
@@ -220,3 +228,23 @@ def _sorts_all(steps: Steps, top_k: int) -> bool:
         if name in _SORTING:
             return True
     return False
+
+
+def _kept(steps: Steps, sampling: Sampling, window: int, biases: Collection[float]) -> int:
+    """How many of the likeliest tokens the chain may have to see; 0 where it has to see all of them.
+
+    Penalties and biases come first. Where they only lower logits, any other token keeps its rank or rises.
+    """
+    names, lowered = list(steps), len(biases)
+    if names[0] == "penalties":
+        if sampling.repeat_penalty < _NEUTRAL or min(sampling.frequency_penalty, sampling.presence_penalty) < 0:
+            return 0
+        del names[0]
+        lowered += window
+    if names[0] == "top_k":
+        count = sampling.top_k
+    elif names == ["temperature", "greedy"]:
+        count = 1
+    else:
+        return 0
+    return count + lowered if count + lowered <= MOST_KEPT and max(biases, default=0.0) <= 0 else 0

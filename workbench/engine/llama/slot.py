@@ -9,8 +9,9 @@ import numpy as np
 
 from workbench.core.events import CachedFrom
 from workbench.engine.llama import native
+from workbench.engine.llama.candidates import logits_of
 from workbench.engine.llama.context_memory import ContextMemory
-from workbench.engine.llama.native import Pointer, api
+from workbench.engine.llama.native import Pointer
 from workbench.engine.llama.vocabulary import Vocabulary
 
 
@@ -82,14 +83,10 @@ class Slot:
             batch.free()
         found = []
         for index, target in enumerate(targets):
-            logits = self._logits(index)
+            logits = logits_of(model.native, index, model.vocabulary.size)
             top = logits.max()
             found.append(float(logits[target] - top - np.log(np.exp(logits - top, dtype=np.float64).sum())))
         return found
-
-    def _logits(self, index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        logits: Pointer = api.llama_get_logits_ith(self._model.native, index)
-        return np.ctypeslib.as_array(logits, (self._model.vocabulary.size,))
 
 
 Part = tuple[Slot, Sequence[int]]

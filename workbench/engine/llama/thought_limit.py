@@ -35,7 +35,8 @@ class ThoughtLimit:
         self._spent = -1
         self._ended = False
         self._forced: deque[int] = deque()
-        self._watches = budget >= 0 or answer_now is not None
+        self.watches = budget >= 0 or answer_now is not None
+        """Whether it looks at the text."""
 
     def sample(self, ctx: native.Pointer, output: int = -1) -> int:
         """The next token: a sampled one, as `Sampler.sample` says, or one of those that end the thoughts."""
@@ -47,7 +48,7 @@ class ThoughtLimit:
 
     def look(self) -> None:
         """Count a token of the thoughts, and end them where it is time: after each token, and before the first."""
-        if not self._watches or self._forced or not self._text.splitter.thinking:
+        if not self.watches or self._forced or not self._text.splitter.thinking:
             return
         self._spent += 1
         spent = 0 <= self._budget <= self._spent

@@ -36,6 +36,8 @@ class _QuantizeLog:
     def __init__(self, channel: ParentChannel | None = None) -> None:
         self._channel = channel
         self._line = ""
+        self._is_named = False
+        """Whether the line has named its tensor."""
         self._tensor = ""
         self._finished: list[str] = []
         self._reported_at = -1.0
@@ -49,20 +51,26 @@ class _QuantizeLog:
         # llama.cpp logs a tensor in pieces: what it is, what it becomes, and when that is done the sizes.
         piece = text.decode("utf-8", "replace")
         self._line += piece
-        if match := _TENSOR.match(self._line.rstrip("\n")):
+        if level == _ERROR_LEVEL and _FAILED in piece:
+            self.error = piece.partition(_FAILED)[2].strip()
+        elif self._line.startswith("["):
+            self._add_tensor(piece)
+        elif found := _FALLBACKS.search(piece):
+            self.fallbacks = int(found[1])
+        self.needs_imatrix = self.needs_imatrix or _NEEDS_IMATRIX in piece
+        if piece.endswith("\n"):
+            self._line, self._is_named = "", False
+
+    def _add_tensor(self, piece: str) -> None:
+        # This runs four times a tensor, in a thread that the computation waits for.
+        if not self._is_named and (match := _TENSOR.match(self._line)):
+            self._is_named = True
             if self._tensor != match[3]:
                 self._finished += [self._tensor] if self._tensor else []
                 self._tensor = match[3]
                 self._report(int(match[1]) - 1, int(match[2]))
-            if becomes := _CONVERTING.search(piece) or _CHOSEN.search(piece):
-                self.chosen[self._tensor] = becomes[1]
-        if level == _ERROR_LEVEL and _FAILED in piece:
-            self.error = piece.partition(_FAILED)[2].strip()
-        if found := _FALLBACKS.search(piece):
-            self.fallbacks = int(found[1])
-        self.needs_imatrix = self.needs_imatrix or _NEEDS_IMATRIX in piece
-        if piece.endswith("\n"):
-            self._line = ""
+        if self._is_named and (becomes := _CONVERTING.search(piece) or _CHOSEN.search(piece)):
+            self.chosen[self._tensor] = becomes[1]
 
     def _report(self, done: int, total: int) -> None:
         now = time.monotonic()
