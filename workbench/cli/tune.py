@@ -28,6 +28,7 @@ from workbench.lab.bench.plan import MOST_REPETITIONS
 from workbench.lab.tune import depth, judgement_record
 from workbench.lab.tune.depth import DepthJob, DepthPlan
 from workbench.lab.tune.goal import AIMS, BUSY, TunePlan, parse_caches, parse_limits, work_of
+from workbench.lab.tune.job import TuningJob
 from workbench.lab.tune.judgement import ANSWER, LEAST_ANSWER, PAIRS, JudgementJob, JudgementPlan
 from workbench.lab.tune.record import as_json, as_markdown
 from workbench.lab.tune.tune import TuneJob
@@ -131,14 +132,23 @@ def _prices(workers: Workers, model: ModelEntry, caches: tuple[str, ...]) -> dic
 async def _tune(plan: TunePlan, workers: Workers, options: argparse.Namespace, cancel: CancelToken) -> int:
     line = ProgressLine()
     job = TuneJob(plan, workers, lambda: _show(job, line))
-    async with stopped_by(cancel, job.stop, line):
-        await job.run()
+    await _run(job, line, cancel)
     record = job.record
     if not any(trial.runs for trial in record.trials):
         raise job.error or StoppedError("Stopped before the first result.")
     print_result(as_json(record), as_markdown(record), json=options.json)
     if options.keep:
         _keep(workers, plan.model, record.values)
+    return _status(job)
+
+
+async def _run(job: TuningJob, line: ProgressLine, cancel: CancelToken) -> None:
+    async with stopped_by(cancel, job.stop, line):
+        await job.run()
+
+
+def _status(job: TuningJob) -> int:
+    """The exit status of a job whose results are printed."""
     if job.error is not None:
         note_error(job.error)
         return 1
@@ -169,8 +179,7 @@ def _judgement(
 async def _judge(plan: JudgementPlan, workers: Workers, options: argparse.Namespace, cancel: CancelToken) -> int:
     line = ProgressLine()
     job = JudgementJob(plan, workers, lambda: _show_progress(job.progress, line))
-    async with stopped_by(cancel, job.stop, line):
-        await job.run()
+    await _run(job, line, cancel)
     record = job.record
     if not record.pairs:
         raise job.error or StoppedError("Stopped before the first pair.")
@@ -179,25 +188,18 @@ async def _judge(plan: JudgementPlan, workers: Workers, options: argparse.Namesp
         note(f"These could draft too (--speculation NAME): {', '.join(each.ref for each in others[:MOST_NAMED])}")
     if options.keep:
         _keep(workers, plan.model, record.values)
-    if job.error is not None:
-        note_error(job.error)
-        return 1
-    return INTERRUPTED if job.stopped else 0
+    return _status(job)
 
 
 async def _go_deep(plan: DepthPlan, workers: Workers, options: argparse.Namespace, cancel: CancelToken) -> int:
     line = ProgressLine()
     job = DepthJob(plan, workers, lambda: _show_progress(job.progress, line))
-    async with stopped_by(cancel, job.stop, line):
-        await job.run()
+    await _run(job, line, cancel)
     record = job.record
     if not record.points:
         raise job.error or StoppedError("Stopped before the first result.")
     print_result(depth.as_json(record), depth.as_markdown(record), json=options.json)
-    if job.error is not None:
-        note_error(job.error)
-        return 1
-    return INTERRUPTED if job.stopped else 0
+    return _status(job)
 
 
 def _show_progress(progress: BenchProgress | None, line: ProgressLine) -> None:

@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from typing_extensions import override
+
 from workbench.core.bench import BenchCase, BenchMachine, BenchResult, BenchSettings, BenchTest, part_speeds
-from workbench.core.errors import CancelledError, MemoryShortError, WorkbenchError
+from workbench.core.errors import MemoryShortError
 from workbench.core.load_settings import LoadSettings
 from workbench.core.models import ModelEntry
 from workbench.core.units import figure_text, size_text
 from workbench.lab.bench.bench import Bench, BenchProgress
 from workbench.lab.bench.report import build_line, markdown
-from workbench.lab.stoppable import Stoppable
 from workbench.lab.tune.depth_plot import Strip, strip_rows
 from workbench.lab.tune.goal import measured_settings
+from workbench.lab.tune.job import TuningJob
 from workbench.lab.tune.tune import TuneTools
 
 PROMPT, ANSWER = 256, 16
@@ -83,22 +85,17 @@ def depths_to(longest: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys([0, *reversed(steps)])) if longest > 0 else (0,)
 
 
-class DepthJob(Stoppable):
-    """One measurement. It can be observed while it runs, and stopped: what is known by then stays."""
+class DepthJob(TuningJob):
+    """One measurement at several depths."""
 
     def __init__(self, plan: DepthPlan, tools: TuneTools, on_change: Callable[[], None] = lambda: None) -> None:
-        super().__init__()
+        super().__init__(on_change)
         self.plan = plan
         self._tools = tools
-        self._on_change = on_change
         self._memory: dict[tuple[str, int], int | None] = {}
         self._bench: Bench | None = None
         self._machine: BenchMachine | None = None
         self._notes: list[str] = []
-        self.progress: BenchProgress | None = None
-        """None before it began and after it ended."""
-        self.error: WorkbenchError | None = None
-        """Why it could not be done."""
 
     @property
     def record(self) -> DepthRecord:
@@ -108,24 +105,16 @@ class DepthJob(Stoppable):
             self.plan.model.label, self._machine, tuple(map(self._point, results)), tuple(dict.fromkeys(self._notes))
         )
 
-    async def run(self) -> None:
-        """Measure everything, or until `stop`; `error` says why it could not be done."""
-        try:
-            self._machine = await self._tools.tune_bencher.machine()
-            cases = [case for cache in self.plan.caches for case in await self._cases(cache)]
-            with self._tools.watching(self._machine) as watch:
-                bench = self._bench = Bench(self._tools.tune_bencher, cases, watch, repetitions=self.plan.repetitions)
-                await bench.run(self._cancel, self._show, lambda _: self._on_change())
-            self._notes += [error.message for error in bench.failures]
-            if bench.failures and not bench.results:
-                self.error = bench.failures[0]
-        except CancelledError:
-            pass
-        except WorkbenchError as error:
-            self.error = error
-        finally:
-            self.progress = None
-            self._on_change()
+    @override
+    async def _work(self) -> None:
+        self._machine = await self._tools.tune_bencher.machine()
+        cases = [case for cache in self.plan.caches for case in await self._cases(cache)]
+        with self._tools.watching(self._machine) as watch:
+            bench = self._bench = Bench(self._tools.tune_bencher, cases, watch, repetitions=self.plan.repetitions)
+            await bench.run(self._cancel, self._show, lambda _: self._on_change())
+        self._notes += [error.message for error in bench.failures]
+        if bench.failures and not bench.results:
+            raise bench.failures[0]
 
     async def _cases(self, cache: str) -> list[BenchCase]:
         plan, load, adviser = self.plan, self.plan.load(cache), self._tools.adviser

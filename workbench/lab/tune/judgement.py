@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from typing_extensions import override
+
 from workbench.core.answer import Answer, Outcome
 from workbench.core.bench import Bencher, BenchMachine, ConditionWatch, RunTime, Sample
 from workbench.core.engine import Engine, EngineHost, Request
-from workbench.core.errors import CancelledError, TuneError, WorkbenchError
+from workbench.core.errors import CancelledError, TuneError
 from workbench.core.metrics import Meter
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
@@ -21,7 +23,7 @@ from workbench.lab.bench.bench import BenchProgress, time_left
 from workbench.lab.bench.measure import Clock
 from workbench.lab.evals.from_session import cases_of
 from workbench.lab.evals.pack import EvalCase
-from workbench.lab.stoppable import Stoppable
+from workbench.lab.tune.job import TuningJob
 from workbench.lab.tune.judgement_record import JudgedPair, JudgementRecord
 
 MOST_PROMPTS = 8
@@ -84,8 +86,8 @@ async def own_prompts(store: SessionStore, session: str) -> tuple[EvalCase, ...]
     return found
 
 
-class JudgementJob(Stoppable):
-    """One judgement. It can be observed while it runs, and stopped: the pairs by then stay.
+class JudgementJob(TuningJob):
+    """One judgement.
 
     The model is loaded once, with what drafts: answers without drafts are asked of the same model.
     """
@@ -98,44 +100,31 @@ class JudgementJob(Stoppable):
         *,
         clock: Clock = time.monotonic,
     ) -> None:
-        super().__init__()
+        super().__init__(on_change)
         self.plan = plan
         self._tools = tools
-        self._on_change = on_change
         self._clock = clock
         self._began = 0.0
         self.record = JudgementRecord(plan.model.label, plan.model.ref, plan.speculation, plan.today.speculation)
         """The results so far."""
-        self.progress: BenchProgress | None = None
-        """None before it began and after it ended."""
-        self.error: WorkbenchError | None = None
-        """Why it could not be done."""
 
-    async def run(self) -> None:
-        """Judge, or until `stop`; `error` says why it could not be done."""
+    @override
+    async def _work(self) -> None:
         plan = self.plan
         self._began = self._clock()
+        prompts = await own_prompts(self._tools.sessions, plan.session)
+        machine = await self._tools.tune_bencher.machine()
+        self.record = replace(self.record, machine=machine)
+        load = replace(plan.today, speculation=plan.speculation)
+        engine = await self._tools.engines.open(plan.model.ref, load, self._loading, self._cancel)
         try:
-            prompts = await own_prompts(self._tools.sessions, plan.session)
-            machine = await self._tools.tune_bencher.machine()
-            self.record = replace(self.record, machine=machine)
-            load = replace(plan.today, speculation=plan.speculation)
-            engine = await self._tools.engines.open(plan.model.ref, load, self._loading, self._cancel)
-            try:
-                if engine.info.settings.speculation == OFF:
-                    said = [each for each in engine.info.warnings if each.startswith("Speculation is off")]
-                    raise TuneError(" ".join(said) or "Speculation is off with these settings.")
-                with self._tools.watching(machine) as watch:
-                    await self._measure(engine, prompts, watch)
-            finally:
-                await engine.close()
-        except CancelledError:
-            pass
-        except WorkbenchError as error:
-            self.error = error
+            if engine.info.settings.speculation == OFF:
+                said = [each for each in engine.info.warnings if each.startswith("Speculation is off")]
+                raise TuneError(" ".join(said) or "Speculation is off with these settings.")
+            with self._tools.watching(machine) as watch:
+                await self._measure(engine, prompts, watch)
         finally:
-            self.progress = None
-            self._on_change()
+            await engine.close()
 
     async def _measure(self, engine: Engine, prompts: Sequence[EvalCase], watch: ConditionWatch) -> None:
         pairs, short = self.plan.pairs, dict[str, None]()

@@ -11,14 +11,16 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
 
+from typing_extensions import override
+
 from workbench.core.bench import BenchCase, Bencher, BenchMachine, BenchSettings, ConditionWatch
 from workbench.core.engine import MemoryAdviser
-from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.core.errors import CancelledError
 from workbench.lab.bench.bench import BenchProgress
 from workbench.lab.bench.measure import Clock
 from workbench.lab.bench.pairs import Duel, DuelRecord, fit_together
-from workbench.lab.stoppable import Stoppable
 from workbench.lab.tune.goal import TunePlan, measured_settings
+from workbench.lab.tune.job import TuningJob
 from workbench.lab.tune.levers import TuneFacts, changes
 from workbench.lab.tune.memory import MemoryCheck
 from workbench.lab.tune.record import TuneRecord
@@ -53,11 +55,8 @@ def logical_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class TuneJob(Stoppable):
-    """One tuning. It can be observed while it runs, and stopped: what is known by then stays.
-
-    `on_change` is called in the event loop when `progress` or `record` has changed.
-    """
+class TuneJob(TuningJob):
+    """One tuning."""
 
     def __init__(
         self,
@@ -69,10 +68,9 @@ class TuneJob(Stoppable):
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        super().__init__()
+        super().__init__(on_change)
         self.plan = plan
         self._tools = tools
-        self._on_change = on_change
         self._logical = logical or logical_cores()
         self._clock = clock
         self._sleep = sleep
@@ -88,11 +86,6 @@ class TuneJob(Stoppable):
         self._best: BenchSettings | None = None
         self._notes: list[str] = []
         self._began = 0.0
-        self.progress: BenchProgress | None = None
-        """None before it began and after it ended."""
-        self.running = False
-        self.error: WorkbenchError | None = None
-        """Why it could not be done."""
 
     @property
     def leading(self) -> tuple[str, ...]:
@@ -130,23 +123,15 @@ class TuneJob(Stoppable):
         new = [kind for kind in kinds if kind not in (self._today.type_k, self._today.type_v)]
         return "; ".join(f"{kind} cache: {self.plan.prices[kind]}" for kind in new if kind in self.plan.prices)
 
-    async def run(self) -> None:
-        """Tune, or until `stop`; `error` says why it could not be done."""
-        self.running, self._began = True, self._clock()
-        try:
-            self._show("looking at the memory")
-            self._machine = await self._tools.tune_bencher.machine()
-            self._facts = replace(self._facts, cores=self._machine.cores)
-            await self._begin()
-            with self._tools.watching(self._machine) as watch:
-                await self._measure(watch)
-        except CancelledError:
-            pass
-        except WorkbenchError as error:
-            self.error = error
-        finally:
-            self.running, self.progress = False, None
-            self._on_change()
+    @override
+    async def _work(self) -> None:
+        self._began = self._clock()
+        self._show("looking at the memory")
+        self._machine = await self._tools.tune_bencher.machine()
+        self._facts = replace(self._facts, cores=self._machine.cores)
+        await self._begin()
+        with self._tools.watching(self._machine) as watch:
+            await self._measure(watch)
 
     async def _begin(self) -> None:
         """Find settings to begin with."""
