@@ -1,9 +1,9 @@
 """A download from the loopback with and without its digest, and a pull that is killed over and over.
 
 A server in another process sends a file of random bytes by `sendfile`. The first part fetches it with the digest and
-with the digest replaced by nothing; the bar is 5 %. The second kills `workbench pull` with SIGKILL at random times
-until it was killed often enough: a start never has fewer bytes than the last progress line said, no file has its
-final name before it is whole, and every whole file has the right digest.
+with the digest replaced by nothing, as fast as it comes and at 1 Gbit/s; the bar is 5 %. The second kills
+`workbench pull` with SIGKILL at random times until it was killed often enough: a start never has fewer bytes than the
+last progress line said, no file has its final name before it is whole, and every whole file has the right digest.
 
     python -m benchmarks.pull [--rounds 7] [--size-mib 256] [--kills 100]
 """
@@ -36,6 +36,8 @@ from workbench.store.locks import try_lock
 
 BAR = 1.05
 NAME = "x-Q4_K_M.gguf"
+WIRE_S = 4 * 2**18 / 125e6
+"""The pause of each of four connections after 256 KiB at 1 Gbit/s."""
 SLOW_S = 0.02
 """The pause after 256 KiB in the second part, so that there is something to kill."""
 
@@ -179,15 +181,18 @@ def main() -> int:
                 opened.write(data)
                 digest.update(data)
         file = RemoteFile(NAME, chosen.size_mib * 2**20, digest.hexdigest())
-        server = Server(file, blob, 0)
+        server, wire = Server(file, blob, 0), Server(file, blob, WIRE_S)
         try:
             arms = {
                 "digest": lambda: fetch(Download, file, server.url, folder),
                 "none": lambda: fetch(Unhashed, file, server.url, folder),
+                "1 Gbit/s digest": lambda: fetch(Download, file, wire.url, folder),
+                "1 Gbit/s none": lambda: fetch(Unhashed, file, wire.url, folder),
             }
             samples = interleave(arms, chosen.rounds, "download")
         finally:
             server.close()
+            wire.close()
         print(f"Seconds for {chosen.size_mib} MiB from the loopback, {chosen.rounds} interleaved rounds\n")
         print_samples(samples)
         slow = Server(file, blob, SLOW_S)
@@ -197,8 +202,11 @@ def main() -> int:
         finally:
             slow.close()
         print(f"\n{chosen.kills} kills, {whole} whole files: none wrong, no byte that was reported was lost")
-    ratio = samples.ratio("digest s", "none s")
-    return finish("pull", [Bar("with / without the digest", ratio, BAR)], {"download": samples}, kills=chosen.kills)
+    bars = [
+        Bar(f"{speed}with / without the digest", samples.ratio(f"{speed}digest s", f"{speed}none s"), BAR)
+        for speed in ("", "1 Gbit/s ")
+    ]
+    return finish("pull", bars, {"download": samples}, kills=chosen.kills)
 
 
 if __name__ == "__main__":

@@ -178,6 +178,16 @@ def test_a_large_file_comes_in_parallel_ranges(registry) -> None:
     assert len({int(text.removeprefix("bytes=").partition("-")[0]) for text in there.cdn.ranges}) > 1
 
 
+def test_the_last_ranges_are_small_so_that_the_digest_waits_for_few_bytes(registry) -> None:
+    there = registry({"Tiny-Q4_K_M.gguf": BIG * 16})
+    there.pull()
+    ends = sorted(tuple(map(int, text.removeprefix("bytes=").split("-"))) for text in there.cdn.ranges)
+    lengths = [end + 1 - begin for begin, end in ends]
+    assert lengths[0] == 4 * BLOCK
+    assert max(lengths[-4:]) <= BLOCK
+    assert len(lengths) < 25
+
+
 @pytest.mark.parametrize(
     "faults",
     [{"cut_after": BLOCK // 3}, {"stalls": 2}, {"expired": 2}, {"broken": 3}, {"busy": 2}, {"ignore_ranges": True},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpcore
 import httpx
 
 from workbench.core.errors import WorkbenchError
@@ -9,6 +10,9 @@ from workbench.core.servers import ServerAddress, origin
 from workbench.engine.remote.http import open_client
 from workbench.engine.remote.problems import error_of_transport
 from workbench.engine.remote.proxies import proxy_of
+
+# Each read passes through five layers, which takes as long as the copy of 64 KiB, httpcore's size.
+httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 2**18
 
 
 class RegistryTransport:

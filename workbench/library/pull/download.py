@@ -150,9 +150,12 @@ class Download:
         """A range to fetch: the first that waits, else half of the longest that runs."""
         if self._waiting:
             first = self._waiting[0]
-            if first.left <= _LARGEST_RANGE:
+            # Towards the end they become small: the digest waits for all that were begun before the last one.
+            share = sum(claim.left for claim in self._waiting) // (2 * WORKERS)
+            length = min(_LARGEST_RANGE, max(BLOCK, share // BLOCK * BLOCK))
+            if first.left <= length:
                 return self._waiting.pop(0)
-            cut = (first.position // BLOCK) * BLOCK + _LARGEST_RANGE
+            cut = (first.position // BLOCK) * BLOCK + length
             taken, first.position = _Claim(first.position, cut), cut
             return taken
         longest = max(self._running, key=lambda claim: claim.left, default=None)
