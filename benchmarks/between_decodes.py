@@ -13,6 +13,7 @@ import asyncio
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from benchmarks.common import Bar, finish, interleave, parser, print_samples
@@ -48,7 +49,7 @@ class Watch:
     def __init__(self) -> None:
         self.calls: list[tuple[_Moment, _Moment]] = []
         self.sampling_ns: list[int] = []
-        decode, sample = native.api.llama_decode, native.sample
+        decode = native.api.llama_decode
 
         def decoded(*arguments: object) -> int:
             began = now()
@@ -56,13 +57,17 @@ class Watch:
             self.calls.append((began, now()))
             return code
 
+        native.api.llama_decode = decoded
+        native.sample, native.sampler_apply = map(self._sampling, (native.sample, native.sampler_apply))
+
+    def _sampling(self, function: Callable[..., int]) -> Callable[..., int]:
         def sampled(*arguments: object) -> int:
             began = time.thread_time_ns()
-            token: int = sample(*arguments)
+            found = function(*arguments)
             self.sampling_ns.append(time.thread_time_ns() - began)
-            return token
+            return found
 
-        native.api.llama_decode, native.sample = decoded, sampled
+        return sampled
 
     def forget(self) -> None:
         """Begin anew."""
