@@ -109,7 +109,8 @@ async def test_the_verdict_is_that_of_the_pairs(gain, noise, today, verdict, wor
     assert list(found["by_position"]) == [1, 1, 0]
     assert (found["command"] or "workbench settings").startswith("workbench settings")
     text = as_markdown(record)
-    assert "| Rename it." in text
+    assert "\n| 2. Rename it. " in text
+    assert "\n| 12. Rename it. " in text
     assert "67% of 36 drafted tokens were right; a step with a draft wrote 3.0 tokens" in text
 
 

@@ -127,12 +127,12 @@ class JudgementRecord:
 COLUMNS = ("prompt", "off", "with drafts", "ratio", "drafts right", "a step")
 
 
-def pair_cells(pair: JudgedPair) -> tuple[str, ...]:
-    """A pair, a cell for each of `COLUMNS`; speeds in tokens/s."""
+def pair_cells(number: int, pair: JudgedPair) -> tuple[str, ...]:
+    """The pair of this number, from 1, a cell for each of `COLUMNS`; speeds in tokens/s."""
     found = pair.figures
     right = "" if found.acceptance is None else f"{found.acceptance:.0%} of {found.draft_n}"
     figures = (f"{pair.off_tps:.1f}", f"{pair.on_tps:.1f}", f"{pair.ratio:.2f}x")
-    return (pair.prompt, *figures, right, figure_text(found.mean_length, ".1f"))
+    return (f"{number}. {pair.prompt}", *figures, right, figure_text(found.mean_length, ".1f"))
 
 
 def as_json(record: JudgementRecord) -> dict[str, Any]:
@@ -162,7 +162,12 @@ def as_json(record: JudgementRecord) -> dict[str, Any]:
 def as_markdown(record: JudgementRecord) -> str:
     """The judgement for people, as Markdown that a terminal can show."""
     lines = [f"# {record.model}: speculation = {record.speculation}", ""]
-    lines += [markdown(COLUMNS, [pair_cells(each) for each in record.pairs]), "", record.sentence, record.drafts_text]
+    lines += [
+        markdown(COLUMNS, [pair_cells(*each) for each in enumerate(record.pairs, 1)]),
+        "",
+        record.sentence,
+        record.drafts_text,
+    ]
     lines += record.notes
     if record.command:
         lines += ["", f"    {shlex.join(('workbench', *record.command))}"]

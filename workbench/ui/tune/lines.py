@@ -74,9 +74,9 @@ def trial_line(trial: Trial, *, is_best: bool, width: int) -> Content:
 _PAIR_WIDTHS = (8, 12, 7, 13, 7)
 
 
-def pair_line(pair: JudgedPair | None, width: int) -> Content:
-    """A prompt that was answered with drafts and without; None for the headings."""
-    name, *figures = PAIR_COLUMNS if pair is None else pair_cells(pair)
+def pair_line(pair: tuple[int, JudgedPair] | None, width: int) -> Content:
+    """A prompt that was answered with drafts and without, after its number; None for the headings."""
+    name, *figures = PAIR_COLUMNS if pair is None else pair_cells(*pair)
     room = max(12, width - sum(_PAIR_WIDTHS) - len(_PAIR_WIDTHS))
     cells = [padded(text, size, right=True) for text, size in zip(figures, _PAIR_WIDTHS, strict=True)]
     text = " ".join([padded(cut(clean_line(name), room), room), *cells])

@@ -130,7 +130,7 @@ class TuneScreen(AnswerScreen):
             if isinstance(job, DepthJob):
                 self.plot.show(partial(depth_rows, job.record))
             elif isinstance(job, JudgementJob):
-                pairs = job.record.pairs
+                pairs = tuple(enumerate(job.record.pairs, 1))
                 header = pair_line(None, self.rows.room)
                 self.rows.show(len(pairs), lambda index, width: pair_line(pairs[index], width), header=header)
             else:
