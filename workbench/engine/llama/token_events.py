@@ -33,11 +33,12 @@ class TokenEvents:
     def convert(self) -> None:
         """Make the events of the tokens that wait."""
         text, pieces = self._text, self._pieces
-        for token, now_ns, lane_ns, choices in self._waiting:
+        # One that fails is not tried again by what reports the failure.
+        waiting, self._waiting = self._waiting, []
+        for token, now_ns, lane_ns, choices in waiting:
             data = pieces[token]
             piece = text.push(data) if data else text.push_control(pieces.control(token))
             first_text = not self._text_sent and bool(piece.text)
             event = Token(piece.text, token, piece.kind, now_ns, lane_ns, piece.recast, choices)
             self._outbox.put(event, at_once=first_text)
             self._text_sent = self._text_sent or first_text
-        self._waiting.clear()
