@@ -86,7 +86,7 @@ def answer(**figures: float) -> None:
 
 def random_tokens(count: int) -> tuple[int, ...]:
     """Ids of ordinary tokens, different each time, so that nothing can come from a cache."""
-    return tuple(random.choices(range(1000, 40000), k=count))
+    return tuple(random.choices(range(1000, 30_000), k=count))
 
 
 async def open_engine(path: str, threads: int, num_ctx: int) -> tuple[EngineHost, Engine]:
