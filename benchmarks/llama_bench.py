@@ -1,10 +1,11 @@
 """The engine against llama-bench of the same llama.cpp, and against the class that llama-cpp-python offers.
 
 llama-bench decodes 128 random tokens and does not sample; the engine samples, turns every token into text and stamps
-it, so a ratio of 1 cannot be expected. Both start from an (almost) empty context. The prefill is 512 random tokens.
-`1B` is a model of random weights, for which fewer tokens are enough.
+it, so a ratio of 1 cannot be expected. All three decode behind a prompt of the same length, because attention costs
+more with each token before. The prefill is 512 random tokens in an empty context. `1B` is a model of random weights,
+for which fewer tokens are enough. The speed of a machine changes within seconds: a round is short, and there are many.
 
-    python -m benchmarks.llama_bench [--quants F16 Q8_0 Q4_K_M 1B] [--rounds 10] [--threads 2]
+    python -m benchmarks.llama_bench [--quants F16 Q8_0 Q4_K_M 1B] [--rounds 16] [--threads 2]
 """
 
 from __future__ import annotations
@@ -22,28 +23,15 @@ from benchmarks.worker import Worker
 
 DECODE, PREFILL = 128, 512
 LARGE_DECODE, LARGE_PREFILL = 32, 64
-REPEATS = 3
-"""Runs inside one llama-bench, after its own warm-up. The engine and the class run as often; the middle one counts."""
 
 
-def llama_bench(program: Path, model: Path, threads: int, decode: int, prefill: int) -> dict[str, float]:
-    """One run of llama-bench, in tokens a second."""
-    options = ("-p", prefill, "-n", decode, "-r", REPEATS, "-t", threads, "-ngl", 0, "-o", "jsonl")
+def llama_bench(program: Path, model: Path, threads: int, *work: object) -> float:
+    """One run of llama-bench after its warm-up, in tokens a second."""
+    options = ("-r", 1, "-t", threads, "-ngl", 0, "-o", "jsonl", *work)
     command = [str(program), "-m", str(model), *map(str, options)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    speed = {bool(row["n_prompt"]): middle(row["samples_ts"]) for row in rows}
-    return {"prefill": speed[True], "decode": speed[False]}
-
-
-def middle(values: list[float]) -> float:
-    """The middle one of a few values."""
-    return sorted(values)[len(values) // 2]
-
-
-def several(worker: Worker, **command: object) -> float:
-    """The middle one of several measurements."""
-    return middle([next(iter(worker.ask(**command).values())) for _ in range(REPEATS)])
+    row = next(json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    return float(row["avg_ts"])
 
 
 def measure(quant: str, rounds: int, threads: int, temperature: float) -> Samples:
@@ -52,19 +40,23 @@ def measure(quant: str, rounds: int, threads: int, temperature: float) -> Sample
     decode, prefill = (LARGE_DECODE, LARGE_PREFILL) if quant == LARGE else (DECODE, PREFILL)
     with Worker("engine", str(model), threads) as engine, Worker("llama", str(model), threads) as llama:
         ask = {"decode": decode, "temperature": temperature}
-        for worker in (engine, llama):  # The first run pages the weights in and starts the threads.
-            worker.ask(**ask)
+        # The first run pages the weights in and starts the threads.
+        depth = int(engine.ask(**ask)["prompt"])
+        llama.ask(**ask)
         arms: dict[str, Callable[[], dict[str, float]]] = {
-            "llama-bench": lambda: llama_bench(program, model, threads, decode, prefill),
-            "engine": lambda: {"decode": several(engine, **ask), "prefill": several(engine, prefill=prefill)},
-            "Llama class": lambda: {"decode": several(llama, **ask)},
+            "llama-bench": lambda: {
+                "decode": llama_bench(program, model, threads, "-p", 0, "-n", decode, "-d", depth),
+                "prefill": llama_bench(program, model, threads, "-p", prefill, "-n", 0),
+            },
+            "engine": lambda: {"decode": engine.ask(**ask)["decode"]} | engine.ask(prefill=prefill),
+            "Llama class": lambda: llama.ask(**ask),
         }
         return interleave(arms, rounds, quant)
 
 
 def main() -> int:
     """Measure, and print."""
-    options = parser(__doc__, rounds=10)
+    options = parser(__doc__, rounds=16)
     options.add_argument("--quants", nargs="+", default=["F16", "Q8_0", "Q4_K_M", LARGE])
     options.add_argument("--temperature", type=float, default=0.8, help="0 samples greedily (default: %(default)s)")
     chosen = options.parse_args()

@@ -131,7 +131,7 @@ async def run_engine(path: str, threads: int) -> None:
             if metrics.completion_tokens != decode + 1:
                 raise SystemExit(f"the model ended after {metrics.completion_tokens} tokens: choose another seed")
             # By the wall clock: what the runtime does between two steps is not on the lane's.
-            answer(decode=decode * 1e9 / (stamps[-1] - stamps[0]))
+            answer(decode=decode * 1e9 / (stamps[-1] - stamps[0]), prompt=metrics.prompt_tokens or 0)
     await host.shutdown()
 
 

@@ -220,13 +220,11 @@ class Generation:
             return "cancelled" if self._cancel.is_set else None
         if len(slot.tokens) >= self._model.n_ctx:
             return "context"
-        while True:
-            yield None
-            if self._cancel.is_set:
-                return "cancelled"
+        while not self._cancel.is_set:
             try:
                 if ahead is None or not (yield from ahead.verify(job, token, left)):
                     yield slot, (token,)
             except Aborted:
                 continue
             return None
+        return "cancelled"

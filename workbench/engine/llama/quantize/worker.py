@@ -5,79 +5,96 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from workbench.processes import END, ParentChannel
 
-_TENSOR = re.compile(r"^\[\s*(\d+)/\s*(\d+)\]\s+(\S+)\s+-\s+\[[\d, ]+\], type =")
-_CONVERTING = re.compile(r"converting to (\S+)")
-_CHOSEN = re.compile(r"size = .* -> .*\((\w+)\)")
+_TENSOR = re.compile(r"\[\s*(\d+)/\s*(\d+)\]\s+(\S+)\s+-\s+\[[\d, ]+\], type =")
+_BECOMES = re.compile(r"converting to (\S+)|size = .* -> .*\((\w+)\)")
 _FALLBACKS = re.compile(r"(\d+) of \d+ tensor\(s\) required fallback")
 _NEEDS_IMATRIX = "will require an imatrix"
 _FAILED = "failed to quantize: "
-_ERROR_LEVEL = 4
 _REPORT_EVERY_S = 0.1
+_PIPE_BYTES = 2**16
+_MUCH_BYTES = 2**12
 _NO_REASON = "llama.cpp gave no reason"
 _OVERRIDE_INT, _OVERRIDE_STRING = 0, 3
 _OVERRIDE_ROOM = 127
+_STDERR = 2
 
 
 class _QuantizeLog:
     """Progress, chosen types and errors, parsed from llama.cpp's log of one quantization.
 
-    Progress is reported to `channel`; a dry run has none.
+    llama.cpp writes the log to a pipe in place of standard error, as it does without a callback: the threads that
+    compute wait for each piece of a line, and a call of Python would take ten times as long. `on_progress` is called
+    about every tenth of a second, with what a `tensor` event has.
     """
 
-    def __init__(self, channel: ParentChannel | None = None) -> None:
-        self._channel = channel
-        self._line = ""
-        self._is_named = False
-        """Whether the line has named its tensor."""
+    def __init__(self, on_progress: Callable[..., object] = lambda **_: None) -> None:
+        self._on_progress = on_progress
+        self._ended = threading.Event()
         self._tensor = ""
         self._finished: list[str] = []
-        self._reported_at = -1.0
         self.chosen: dict[str, str] = {}
         """The new type of each tensor that changes."""
         self.fallbacks = 0
         self.needs_imatrix = False
         self.error = ""
 
-    def add(self, level: int, text: bytes, _: object) -> None:
-        # llama.cpp logs a tensor in pieces: what it is, what it becomes, and when that is done the sizes.
-        piece = text.decode("utf-8", "replace")
-        self._line += piece
-        if level == _ERROR_LEVEL and _FAILED in piece:
-            self.error = piece.partition(_FAILED)[2].strip()
-        elif self._line.startswith("["):
-            self._add_tensor(piece)
-        elif found := _FALLBACKS.search(piece):
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read what is logged inside the `with` block."""
+        output, log = os.pipe()
+        before = os.dup(_STDERR)
+        os.dup2(log, _STDERR)
+        os.close(log)
+        reader = threading.Thread(target=self._read, args=(output,), name="log of llama.cpp")
+        reader.start()
+        try:
+            yield
+        finally:
+            # Without a writer the pipe ends.
+            os.dup2(before, _STDERR)
+            os.close(before)
+            self._ended.set()
+            reader.join()
+
+    def _read(self, output: int) -> None:
+        unfinished = b""
+        with open(output, "rb", buffering=0) as pipe:
+            while data := pipe.read(_PIPE_BYTES):
+                *lines, unfinished = (unfinished + data).split(b"\n")
+                for line in lines:
+                    self._add(line.decode("utf-8", "replace"))
+                # The line of a tensor is begun when its work begins.
+                self._begin(unfinished.decode("utf-8", "replace"))
+                if len(data) < _MUCH_BYTES:
+                    # A full pipe would make llama.cpp wait, and so would a reader that wakes for each tensor.
+                    self._ended.wait(_REPORT_EVERY_S)
+
+    def _add(self, line: str) -> None:
+        if _FAILED in line:
+            # It may stand behind the tensor at which writing failed.
+            self.error = line.partition(_FAILED)[2].strip()
+        elif found := _TENSOR.match(line):
+            self._finished.append(found[3])
+            if becomes := _BECOMES.search(line, found.end()):
+                self.chosen[found[3]] = becomes[1] or becomes[2]
+        elif found := _FALLBACKS.search(line):
             self.fallbacks = int(found[1])
-        self.needs_imatrix = self.needs_imatrix or _NEEDS_IMATRIX in piece
-        if piece.endswith("\n"):
-            self._line, self._is_named = "", False
+        self.needs_imatrix = self.needs_imatrix or _NEEDS_IMATRIX in line
 
-    def _add_tensor(self, piece: str) -> None:
-        # This runs four times a tensor, in a thread that the computation waits for.
-        if not self._is_named and (match := _TENSOR.match(self._line)):
-            self._is_named = True
-            if self._tensor != match[3]:
-                self._finished += [self._tensor] if self._tensor else []
-                self._tensor = match[3]
-                self._report(int(match[1]) - 1, int(match[2]))
-        if self._is_named and (becomes := _CONVERTING.search(piece) or _CHOSEN.search(piece)):
-            self.chosen[self._tensor] = becomes[1]
-
-    def _report(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self._channel is not None and now - self._reported_at >= _REPORT_EVERY_S:
-            # Each report wakes the parent, which takes time from the threads that compute.
-            self._reported_at = now
-            self._channel.emit(event="tensor", done=done, total=total, tensor=self._tensor, finished=self._finished)
+    def _begin(self, line: str) -> None:
+        if (found := _TENSOR.match(line)) and found[3] != self._tensor:
+            self._tensor = found[3]
+            self._on_progress(done=int(found[1]) - 1, total=int(found[2]), tensor=self._tensor, finished=self._finished)
             self._finished = []
 
 
@@ -123,6 +140,8 @@ class _Worker:
 
         abort_hooks.append(lambda message: channel.emit(event="failed", message=message))
         self._api = native.api
+        # Without a callback llama.cpp logs to standard error.
+        native.api.llama_log_set(native.api.llama_log_callback(0), None)
         self._channel = channel
         self._matrices: dict[str, _NativeImatrix] = {}
 
@@ -143,7 +162,7 @@ class _Worker:
     def make(self, order: Mapping[str, Any]) -> None:
         """The work itself. Where the parent dies meanwhile, the unfinished file is removed."""
         self._channel.on_orphaned = partial(_remove, order["target"])
-        log = _QuantizeLog(self._channel)
+        log = _QuantizeLog(partial(self._channel.emit, event="tensor"))
         began = time.perf_counter()
         if not self._quantize(order, order["type"], log, order["target"]):
             self._channel.emit(event="failed", message=log.error or _NO_REASON)
@@ -166,11 +185,9 @@ class _Worker:
             matrix = self._matrices.get(path) or self._matrices.setdefault(path, _NativeImatrix(Path(path)))
             params.imatrix = ctypes.cast(matrix.data, type(params.imatrix))
             params.kv_overrides = ctypes.cast(matrix.notes, type(params.kv_overrides))
-        callback = self._api.llama_log_callback(log.add)
-        self._api.llama_log_set(callback, None)
-        code = self._api.llama_model_quantize(os.fsencode(order["source"]), os.fsencode(target), ctypes.byref(params))
-        # llama.cpp may log until the next quantization sets a callback of its own.
-        self._kept = callback
+        paths = os.fsencode(order["source"]), os.fsencode(target)
+        with log.reading():
+            code = self._api.llama_model_quantize(*paths, ctypes.byref(params))
         return bool(code == 0)
 
 
