@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -76,6 +77,27 @@ def test_a_machine_that_becomes_busy_is_noticed() -> None:
     pace = ThreadPace(4)
     assert usual(machine(4, 0), pace, 400) == 4
     assert usual(machine(4, 2), pace, 800) < 4
+
+
+def phased(steps: Steps, slower: float = 1.4) -> Steps:
+    """The same machine on a host that has other work in a third of the time."""
+    number = itertools.count()
+    return lambda chance, threads: steps(chance, threads) * (slower if next(number) % 20 < 7 else 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_slow_phases_of_the_host_are_no_busy_program(seed: int) -> None:
+    pace = ThreadPace(2)
+    play(phased(machine(2, 0)), pace, seed, 400)
+    assert speed(phased(machine(2, 0)), pace, seed, 400) >= 0.96 * speed(phased(machine(2, 0)), 2, seed, 400)
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+@pytest.mark.parametrize("seed", range(8))
+def test_one_answer_is_enough_to_adapt_to_a_busy_program(loops: int, seed: int) -> None:
+    pace, busy = ThreadPace(2), machine(2, loops)
+    play(phased(machine(2, 0)), pace, seed, 400)
+    assert speed(busy, pace, seed, 160) >= 0.85 * max(speed(busy, count, seed, 160) for count in (1, 2))
 
 
 def test_a_longer_context_is_no_busy_machine() -> None:

@@ -53,8 +53,8 @@ class ThreadPace:
         """Whether fewer threads are tried, and not more."""
         self._sure = False
         """Whether fewer threads have been tried and were no better: `_best_ns` is that of a quiet machine then."""
-        self._slow = False
-        """Whether the steps of the last window with all threads were longer than those of a quiet machine."""
+        self._tried_ns = 0.0
+        """The mean of a step with all threads when fewer were last tried and no better."""
         self._worse = 0
         """How many counts in a row were not better."""
         self._started = most
@@ -114,15 +114,14 @@ class ThreadPace:
             self._judge(mean)
             return
         self._rest -= self._sum
-        begins_slow = self.used == self.most and median > SLOWER * self._best_ns and not self._slow
-        if self.used == self.most:
-            self._slow = median > SLOWER * self._best_ns
-        if self._rest > 0 and not begins_slow:
+        slow = self.used == self.most and median > SLOWER * self._best_ns
+        # A trial says nothing about a machine that has become busier since.
+        if self._rest > 0 and not (slow and median > SLOWER * self._tried_ns):
             return
         if self.used < self.most:
             self._all_next = not self._all_next
             self._begin(mean, self.most if self._all_next else self._rungs[self._rungs.index(self.used) - 1])
-        elif self.most > 1 and (self._slow or (uneven and not self._sure)):
+        elif self.most > 1 and (slow or (uneven and not self._sure)):
             self._begin(mean, self._rungs[1])
 
     def _begin(self, mean: float, count: int) -> None:
@@ -146,7 +145,8 @@ class ThreadPace:
         usual, self.used = self._usual
         self._usual = None
         better = self.used != self._started
-        self._sure |= self._down and not better
+        if self._down and not better:
+            self._sure, self._tried_ns = True, usual
         longest = LONGEST_PAUSE_NS if self.used == self.most else LONGEST_PAUSE_BELOW_NS
         self._pause = FIRST_PAUSE_NS if better else min(max(2 * self._pause, FIRST_PAUSE_NS), longest)
         wasted = self._trial_ns - self._trial_steps * usual
