@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from workbench.engine.llama.quantize.target import ABANDONED_AFTER_S, reserve
+from workbench.engine.llama.quantize.target import ABANDONED_AFTER_S, temporary_path
 
 
 def age(path: Path, seconds: float) -> Path:
@@ -26,5 +26,5 @@ def test_what_killed_programs_left_is_removed_and_nothing_else(tmp_path):
     ]
     (tmp_path / ".folder.0123abcd.part").mkdir()
     os.utime(tmp_path / ".folder.0123abcd.part", (0, 0))
-    mine = reserve(tmp_path / "New-Q8_0.gguf")
-    assert {*tmp_path.iterdir()} == {*kept, tmp_path / ".folder.0123abcd.part", mine}
+    temporary_path(tmp_path / "New-Q8_0.gguf")
+    assert {*tmp_path.iterdir()} == {*kept, tmp_path / ".folder.0123abcd.part"}

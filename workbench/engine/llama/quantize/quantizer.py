@@ -21,7 +21,7 @@ from workbench.engine.llama.quantize.target import (
     check_room,
     check_target,
     give_name,
-    reserve,
+    temporary_path,
     writing_failed,
 )
 from workbench.gguf.check import check_loadable
@@ -121,7 +121,7 @@ async def quantize(
     async with _worker(cancel) as child:
         (plan,) = await _plans(child, job.source, headers, [job.kind], job.imatrix)
         size = _check_plan(job, plan)
-        partial = reserve(job.target)
+        partial = temporary_path(job.target)
         try:
             native_seconds = await _make(child, job, partial, headers, size, on_progress)
             await asyncio.to_thread(check_result, partial, size)

@@ -50,8 +50,8 @@ def check_room(target: Path, size: TargetSize) -> None:
         raise _disk_full(target, size.file_bytes, free)
 
 
-def reserve(target: Path) -> Path:
-    """Create the empty temporary file beside `target`; a `TargetError` says that nothing can be written there.
+def temporary_path(target: Path) -> Path:
+    """The name of a temporary file beside `target`; a `TargetError` says that nothing can be written there.
 
     Those that killed programs left in this folder are removed.
     """
@@ -59,6 +59,8 @@ def reserve(target: Path) -> Path:
     partial = target.with_name(f".{target.name[:60]}.{secrets.token_hex(4)}.part")
     try:
         partial.open("xb").close()
+        # ext4 flushes a file that was truncated as soon as it is closed, in the time of the computation.
+        partial.unlink()
     except OSError as error:
         raise TargetError(
             f"{target.parent}: nothing can be written there: {error.strerror or error}.",
