@@ -220,11 +220,13 @@ class Generation:
             return "cancelled" if self._cancel.is_set else None
         if len(slot.tokens) >= self._model.n_ctx:
             return "context"
-        while not self._cancel.is_set:
+        while True:
+            yield None
+            if self._cancel.is_set:
+                return "cancelled"
             try:
                 if ahead is None or not (yield from ahead.verify(job, token, left)):
                     yield slot, (token,)
             except Aborted:
                 continue
             return None
-        return "cancelled"
