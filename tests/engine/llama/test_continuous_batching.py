@@ -173,6 +173,28 @@ async def test_the_cancelled_one_leaves_and_the_others_go_on(host):
     assert whole.ids == expected
 
 
+async def test_one_that_is_cancelled_in_the_turn_of_another_model_computes_nothing_more(host, monkeypatch):
+    monkeypatch.setattr(shared_runtime, "_turn_ns", 0)
+    one, other, cancel = await open_toy(host, 1), await open_toy(host, 1), CancelToken()
+    before, after = [], []
+
+    def of_one(parts, compute=one._model.compute):
+        (after if cancel.is_set else before).append(parts)
+        compute(parts)
+
+    def of_other(parts, compute=other._model.compute):
+        if len(before) > 9:
+            cancel.set()
+        compute(parts)
+
+    monkeypatch.setattr(one._model, "compute", of_one)
+    monkeypatch.setattr(other._model, "compute", of_other)
+    tasks = answer(one, raw(TEXTS[0], limit=900), cancel), answer(other, raw(TEXTS[1], limit=300))
+    cancelled, whole = await asyncio.gather(*tasks)
+    assert (cancelled.end.reason, whole.end.reason) == ("cancelled", "length")
+    assert after == []
+
+
 async def test_a_waiting_answer_that_is_cancelled_ends_at_once(host):
     engine, cancels = await open_toy(host, 2), [CancelToken() for _ in range(3)]
     with held_back():
