@@ -100,6 +100,18 @@ def test_one_answer_is_enough_to_adapt_to_a_busy_program(loops: int, seed: int) 
     assert speed(busy, pace, seed, 160) >= 0.85 * max(speed(busy, count, seed, 160) for count in (1, 2))
 
 
+def test_a_model_that_is_loaded_beside_a_busy_session_does_not_wait_for_a_whole_window() -> None:
+    pace = ThreadPace(2)
+    _, counts = play(lambda chance, threads: 21 if threads == 1 else chance.uniform(1000, 3000), pace, 1, 60)
+    assert counts[2] < 4
+
+
+def test_a_slow_model_on_a_quiet_machine_tries_fewer_threads_once() -> None:
+    pace = ThreadPace(2)
+    _, counts = play(lambda chance, threads: 3600 / threads**0.9 * chance.gauss(1, 0.02), pace, 1, 300)
+    assert counts[1] <= 3
+
+
 def test_a_longer_context_is_no_busy_machine() -> None:
     pace, longer = ThreadPace(4), 1.0
     for _ in range(4000):

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 WINDOW = 8
 """The steps that are compared with others."""
+FIRST_WINDOW_NS = 1_000_000_000.0
+"""The time after which fewer threads are tried although no speed of a quiet machine is known."""
 SLOWER = 1.3
 """How much longer than the best the steps of a busy machine are."""
 UNEVEN = 2.0
@@ -60,7 +62,7 @@ class ThreadPace:
         self._started = most
         self._trial_ns = self._trial_steps = 0
         self._cut = 0.0
-        self._limit = WINDOW * 1e18
+        self._limit = FIRST_WINDOW_NS
         """The sum of a window that ends it early: its count cannot be better."""
         self._pause = self._rest = 0
         """The time between two trials, and until the next one may begin, in nanoseconds."""
@@ -102,7 +104,7 @@ class ThreadPace:
             self._cut = CLEARLY * self._usual[0]
         else:
             known = self._best_ns if self.used == self.most else 0.0
-            self._limit = WINDOW * (2 * known or 1e18)
+            self._limit = WINDOW * 2 * known or (1e18 if self._sure else FIRST_WINDOW_NS)
 
     def _compare(self, mean: float) -> None:
         """Decide what the next window is computed with; `mean` is that of this one, in nanoseconds."""
